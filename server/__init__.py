@@ -1,0 +1,1 @@
+"""The service: fal's queue API in front of wan_local."""

@@ -1,0 +1,1 @@
+"""The GPU half: from a queued job to its outcome."""

@@ -1,0 +1,1 @@
+"""Durable work: what was asked, where it stands, what came of it."""

@@ -1,0 +1,108 @@
+"""Every knob of the service, and the only place that reads the environment.
+
+In order of precedence: command-line flags, environment (`WAN_LOCAL_PORT=9000`), the TOML file named
+by `WAN_LOCAL_SETTINGS` (default `wan-local.toml` in the working directory), the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "wan-local"
+
+
+class Settings(BaseSettings):
+    """What an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WAN_LOCAL_", extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    data_dir: Path = Field(default_factory=lambda: _data_home() / "data")
+    """Jobs, files, keys and certificates. One running server owns it."""
+    weights_dir: Path = Field(default_factory=lambda: _data_home() / "weights")
+    """One folder per model, named by the model's id, in the diffusers layout."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs an API key first."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8900
+    """HTTP port; 0 picks a free one."""
+    tls_port: Annotated[int, Field(ge=0, le=65535)] | None = 8943
+    """HTTPS port, used once `wan-local tls` has made a certificate; 0 picks a free one."""
+    public_url: str | None = None
+    """Base of the URLs the server returns; by default what the client itself connected to."""
+    trust_forwarded: bool = False
+    """Believe X-Forwarded-Proto and X-Forwarded-Host (only behind a proxy that sets them)."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may call the server; `*` lets any page spend the GPU."""
+
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """`auto` is one slot per CUDA device, or one CPU slot where there is none."""
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    """How often a job whose GPU process died is started in all."""
+    silence: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds without a sign of life after which a GPU process is killed."""
+    startup_patience: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds a GPU process may take to say hello."""
+    adoption_grace: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds a GPU process goes on alone after its server died, waiting to be adopted."""
+    drain_timeout: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds that SIGTERM waits for running jobs before it puts them back into the queue."""
+    max_queued: Annotated[int, Field(ge=1)] = 100_000
+    """Jobs that may wait; one more is answered 429."""
+
+    max_json_bytes: Annotated[int, Field(ge=1024)] = 32 * 2**20
+    """Largest request body outside uploads; data URIs travel in it."""
+    max_upload_bytes: Annotated[int, Field(ge=1024)] = 5 * 2**30
+    """Largest uploaded file."""
+    body_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds without a new byte after which a request body is given up."""
+    retention_days: Annotated[float, Field(gt=0)] = 30.0
+    """Days after which finished jobs are forgotten."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env files
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - nor secret files
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the TOML file."""
+        path = Path(os.environ.get("WAN_LOCAL_SETTINGS", "wan-local.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in LOOPBACK
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return the environment for a child process: ours, offline, with *changes*.
+
+    Nothing reaches out to the network unless the user asked for it; libraries that would look a
+    model up on the Hugging Face Hub are told not to.
+    """
+    return {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **changes,
+    }

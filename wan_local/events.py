@@ -1,0 +1,75 @@
+"""What the engine says while it works.
+
+Each event has a `kind`, so that a stream of them survives the trip through JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from wan_local.geometry import Size
+
+
+class Stage(StrEnum):
+    """The stations of a plan, in travel order; also the names used in timings and logs."""
+
+    LOAD = "load"
+    PROMPT = "prompt"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    """VAE decoding and video encoding, which run as one stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage is about to begin."""
+
+    stage: Stage
+    kind: Literal["stage"] = "stage"
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One denoising step is finished; *step* counts from 1 to *steps* over both experts."""
+
+    step: int
+    steps: int
+    kind: Literal["step"] = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class FramesWritten:
+    """So many of the video's frames have gone to the encoder."""
+
+    done: int
+    total: int
+    kind: Literal["frames"] = "frames"
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the client asked for was not done, or not as asked; one sentence."""
+
+    message: str
+    kind: Literal["warning"] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The video is on disk, whole and synced."""
+
+    path: str
+    size: Size
+    num_frames: int
+    fps: float
+    seed: int
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds spent in each stage, by the stage's name."""
+    prompt: str = ""
+    """The prompt that was used: the client's, or its expansion."""
+    kind: Literal["finished"] = "finished"
+
+
+Event = StageStarted | StepDone | FramesWritten | Warned | Finished

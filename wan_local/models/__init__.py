@@ -1,0 +1,1 @@
+"""What is held in memory: devices, files, modules and who sits in VRAM."""

@@ -1,0 +1,128 @@
+"""The plan: every decision about one generation, made before any GPU is touched.
+
+Plain frozen values without tensors, so that the web process makes them and a GPU process reads
+them. A plan is a pure function of the client's input and the seed, and can be made again at will.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wan_local.errors import InvalidPlan
+from wan_local.geometry import PATCHED_STRIDE, Size, latent_frames
+
+Solver = Literal["unipc", "euler"]
+Quality = Literal["low", "medium", "high", "maximum"]
+WriteMode = Literal["fast", "balanced", "small"]
+Target = Literal["high", "low", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSpec:
+    """What to show and what to avoid."""
+
+    text: str
+    negative: str = ""
+    expand: bool = False
+    """Let a language model rewrite the text first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingSpec:
+    """How noise becomes latents."""
+
+    seed: int
+    """Of the CPU noise generator, 0 to 2**63 - 1."""
+    steps: int
+    """Denoising steps over both experts."""
+    shift: float
+    """Time shift of Esser et al. 2024 (https://arxiv.org/abs/2403.03206); 1 shifts nothing."""
+    boundary: float
+    """Noise level, 0 to 1, from which on down the low-noise expert works."""
+    guidance_high: float
+    """Classifier-free guidance scale of the high-noise expert; 1 runs without guidance."""
+    guidance_low: float
+    """Classifier-free guidance scale of the low-noise expert; 1 runs without guidance."""
+    solver: Solver = "unipc"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            msg = f"steps must be at least 1, got {self.steps}"
+            raise InvalidPlan(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraRef:
+    """A LoRA to apply for this generation only."""
+
+    name: str
+    scale: float = 1.0
+    target: Target = "high"
+    """The expert, or both, that it changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterpolationSpec:
+    """New frames between the generated ones."""
+
+    model: Literal["film", "rife"]
+    frames_between: int
+    adjust_fps: bool = True
+    """Raise the frame rate so that the duration stays; otherwise the video becomes longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetySpec:
+    """What is looked at before and after generation."""
+
+    check_input: bool = False
+    check_output: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodingSpec:
+    """How frames become an MP4."""
+
+    quality: Quality = "high"
+    write_mode: WriteMode = "balanced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoPlan:
+    """All decisions for one generation.
+
+    Raises:
+        InvalidPlan: If no checkpoint could ever carry it out.
+    """
+
+    model: str
+    """Name of a row of `catalog.MODELS`."""
+    size: Size
+    """As asked for; a small checkpoint maps it onto a size of its own."""
+    num_frames: int
+    """As asked for; the VAE makes 4k+1 of them and the surplus is cut off."""
+    fps: float
+    """Of the generated frames, before interpolation."""
+    prompt: PromptSpec
+    sampling: SamplingSpec
+    encoding: EncodingSpec = field(default_factory=EncodingSpec)
+    interpolation: InterpolationSpec | None = None
+    safety: SafetySpec = field(default_factory=SafetySpec)
+    loras: tuple[LoraRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            msg = f"num_frames must be at least 1, got {self.num_frames}"
+            raise InvalidPlan(msg)
+        if self.size.width % PATCHED_STRIDE or self.size.height % PATCHED_STRIDE:
+            msg = f"width and height must be multiples of {PATCHED_STRIDE}, got {self.size}"
+            raise InvalidPlan(msg)
+        if self.fps <= 0:
+            msg = f"fps must be positive, got {self.fps}"
+            raise InvalidPlan(msg)
+
+    @property
+    def latent_frames(self) -> int:
+        """Latent frames that the transformer works on."""
+        return latent_frames(self.num_frames)

@@ -1,0 +1,1 @@
+"""The stations of a plan, each a plain function; none imports another."""
