@@ -128,8 +128,9 @@ class Lost(Exception):
 
 
 class Slot(Protocol):
-    """What the dispatcher needs of a slot, wherever its GPU is. All methods may be called from
-    any thread.
+    """What the dispatcher needs of a slot, wherever its GPU is.
+
+    All methods may be called from any thread.
     """
 
     name: str
