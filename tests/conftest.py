@@ -1,0 +1,26 @@
+"""The small checkpoint, built once for all tests that generate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Read by the libraries when they are imported: no test may reach for a hub.
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """A weights directory that holds the small checkpoint as `wan2.2-t2v-a14b`."""
+    out = tmp_path_factory.mktemp("weights")
+    # In a process of its own, so that tests of the torch-free half stay torch-free.
+    subprocess.run(
+        [sys.executable, ROOT / "weights" / "build_small.py", out], check=True, capture_output=True
+    )
+    return out

@@ -1,0 +1,19 @@
+"""Names for the tensors that travel between stages, so that signatures read as a route."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from torch import Tensor
+
+PromptEmbeds: TypeAlias = Tensor
+"""[1, 512, channels] in the compute dtype; rows past the prompt's last token are zero."""
+
+Latents: TypeAlias = Tensor
+"""[1, 16, 1 + (frames - 1) / 4, height / 8, width / 8], float32, normalised to unit variance."""
+
+Pixels: TypeAlias = Tensor
+"""[1, 3, frames, height, width], float32 in [-1, 1], on the device."""
+
+Frames: TypeAlias = Tensor
+"""[frames, height, width, 3], uint8 RGB on the CPU, contiguous."""
