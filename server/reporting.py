@@ -9,7 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from server.jobs.endings import cancelled, crashed, never_started
 from server.jobs.model import Job, JobState, LogEntry, Outcome
+
+__all__ = [
+    "Urls",
+    "cancelled",
+    "crashed",
+    "engine_failed",
+    "log_body",
+    "model_error",
+    "never_started",
+    "request_error",
+    "result_body",
+    "status_body",
+    "status_code",
+    "submit_body",
+    "succeeded",
+]
 
 ERROR_URL = "https://docs.fal.ai/errors/#"
 
@@ -135,38 +152,6 @@ def engine_failed(error: str, message: str) -> Outcome:
         body=model_error(type, message),
         error=message,
         error_type=type,
-    )
-
-
-def cancelled() -> Outcome:
-    """Return the outcome of a job its client cancelled."""
-    return _request_failed(
-        JobState.CANCELLED, 499, "The request was cancelled by the client", "client_cancelled"
-    )
-
-
-def never_started() -> Outcome:
-    """Return the outcome of a job whose start deadline passed while it waited."""
-    return _request_failed(
-        JobState.FAILED, 504, "The request did not start before its deadline", "request_timeout"
-    )
-
-
-def crashed(attempts: int) -> Outcome:
-    """Return the outcome of a job whose GPU process died under it *attempts* times."""
-    times = "once" if attempts == 1 else f"{attempts} times"
-    return _request_failed(
-        JobState.FAILED, 503, f"The GPU process died {times} on this request", "runner_disconnected"
-    )
-
-
-def _request_failed(state: JobState, status: int, message: str, error_type: str) -> Outcome:
-    return Outcome(
-        state=state,
-        status_code=status,
-        body=request_error(message, error_type),
-        error=message,
-        error_type=error_type,
     )
 
 
