@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from server.keys import write_private
+from server.disk import write_private
 
 AUTHORITY_LIFE = timedelta(days=3650)
 # Apple's TLS stack refuses server certificates that are valid for longer than 825 days.

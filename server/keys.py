@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import threading
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+from server.disk import write_private
 
 _NAME = re.compile(r"[\w .@-]{1,64}")
 
@@ -152,17 +153,6 @@ class Passes:
 
     def _sign(self, claim: str) -> str:
         return hmac.new(self._secret, claim.encode(errors="replace"), hashlib.sha256).hexdigest()
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace *path* with *content* in one step, readable by its owner only."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _sha256(secret: str) -> str:
