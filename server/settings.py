@@ -52,12 +52,18 @@ class Settings(BaseSettings):
 
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """`auto` is one slot per CUDA device, or one CPU slot where there is none."""
+    engine: str = "wan_local.engine:open_engine"
+    """`module:function` that opens the engine of a GPU process, given the weights directory and
+    the device; tests of the queue put one here that needs no weights."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """How often a job whose GPU process died is started in all."""
     silence: Annotated[float, Field(gt=0)] = 30.0
     """Seconds without a sign of life after which a GPU process is killed."""
     startup_patience: Annotated[float, Field(gt=0)] = 600.0
     """Seconds a GPU process may take to say hello."""
+    step_patience: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds the engine may say nothing in the middle of a job, loading weights included, before
+    it is taken for hung; ten times its longest silence in that job so far, where that is more."""
     adoption_grace: Annotated[float, Field(ge=0)] = 60.0
     """Seconds a GPU process goes on alone after its server died, waiting to be adopted."""
     drain_timeout: Annotated[float, Field(ge=0)] = 30.0

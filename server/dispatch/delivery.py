@@ -1,0 +1,124 @@
+"""From a video in `outputs/` to a finished job with a stored file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from server.dispatch.slot import Done
+from server.endpoints import Endpoint, find_endpoint
+from server.jobs.model import Job, Outcome
+from server.jobs.store import JobStore
+from server.media.artifacts import Artifacts, WrongHash
+from server.reporting import succeeded
+from server.schemas.common import VideoFile
+from wan_local.errors import InvalidPlan
+from wan_local.plan import VideoPlan
+
+log = logging.getLogger(__name__)
+
+
+class BadOutput(Exception):
+    """The video that a slot reported is not there, or not whole."""
+
+
+class Delivery:
+    """The folder that GPU processes write to, and the way out of it.
+
+    Args:
+        jobs: Where results are recorded.
+        artifacts: Where videos are stored; on the same file system as *outputs*.
+        outputs: The folder.
+    """
+
+    def __init__(self, jobs: JobStore, artifacts: Artifacts, outputs: Path) -> None:
+        self._jobs = jobs
+        self._artifacts = artifacts
+        self._outputs = outputs.absolute()
+
+    def path(self, job: Job) -> Path:
+        """Return where the slot should write the video of *job*'s present attempt."""
+        return self._outputs / f"{job.id}.{job.attempt}.mp4"
+
+    def plan(self, job: Job) -> VideoPlan:
+        """Make the plan of *job* again, from what its client asked for.
+
+        Raises:
+            WanLocalError: If this release cannot carry it out any more.
+        """
+        endpoint = _endpoint(job)
+        try:
+            wire = endpoint.input.model_validate(job.request.input)
+        except ValidationError as error:
+            msg = (
+                f"the input of {endpoint.id} is not accepted any more: {error.error_count()} errors"
+            )
+            raise InvalidPlan(msg) from error
+        return endpoint.plan(wire, job.request.seed)
+
+    def store(self, job: Job, done: Done) -> tuple[Outcome, str]:
+        """Store the video; return the outcome that points to it, and the file's token.
+
+        The slot's file stays until `clear`: a server that dies before the outcome is recorded
+        finds it there, and the slot that reported it.
+
+        Raises:
+            BadOutput: If the file is not what the slot says it is.
+        """
+        output = self.path(job)
+        second = output.with_suffix(".taken")
+        try:
+            second.unlink(missing_ok=True)
+            os.link(output, second)
+            stored = self._artifacts.take(
+                second,
+                sha256=done.sha256,
+                file_name=f"{job.id}.mp4",
+                content_type="video/mp4",
+                ttl=job.request.output_ttl,
+            )
+        except (OSError, WrongHash) as error:
+            msg = f"job {job.id}, attempt {job.attempt}: {error}"
+            raise BadOutput(msg) from error
+        finished = done.finished
+        video = VideoFile(
+            url=stored.path,
+            content_type=stored.content_type,
+            file_name=stored.file_name,
+            file_size=stored.size_bytes,
+            width=finished.size.width,
+            height=finished.size.height,
+            fps=finished.fps,
+            num_frames=finished.num_frames,
+            duration=finished.num_frames / finished.fps,
+        )
+        return succeeded(_endpoint(job).answer(video, finished)), stored.token
+
+    def drop(self, token: str) -> None:
+        """Drop a stored video whose job did not take it."""
+        self._artifacts.drop(token)
+
+    def clear(self, job: Job) -> None:
+        """Remove what is left of *job*'s attempt."""
+        for path in self._outputs.glob(f"{job.id}.{job.attempt}.*"):
+            path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what no running attempt can still claim."""
+        self._outputs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = {f"{job.id}.{job.attempt}" for job in self._jobs.running()}
+        for path in self._outputs.iterdir():
+            if path.is_file() and ".".join(path.name.split(".")[:2]) not in kept:
+                log.info("removing %s: no running job will ask for it", path.name)
+                path.unlink()
+
+
+def _endpoint(job: Job) -> Endpoint:
+    endpoint = find_endpoint(job.request.endpoint)
+    if endpoint is None:
+        msg = f"there is no endpoint {job.request.endpoint} any more"
+        raise InvalidPlan(msg)
+    return endpoint

@@ -1,0 +1,72 @@
+"""What the engine says -> the lines of a job's log, as its client reads them.
+
+Clients draw their bars from `denoise 3/27` and `decode 41/81`: the stage's name, what is done, what
+there is to do. Keep the form.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from server.jobs.model import LogEntry, LogLevel
+from wan_local.events import Event, Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+
+BETWEEN = 1.0
+"""Seconds between two lines of progress, at least; the last of a stage is always said."""
+
+STAGES: dict[Stage, str] = {
+    Stage.LOAD: "load: the model is being brought into memory",
+    Stage.PROMPT: "prompt: encoding the text",
+    Stage.DENOISE: "denoise: making the video",
+    Stage.DECODE: "decode: turning it into frames",
+}
+
+
+class Narrator:
+    """Turns the events of one attempt into lines.
+
+    Args:
+        clock: Unix seconds, for the lines.
+        timer: Seconds that never jump, for the pauses between them.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._timer = timer
+        self._last_progress = float("-inf")
+
+    def line(self, event: Event) -> LogEntry | None:
+        """Return the line for *event*, or None if the one before says enough."""
+        match event:
+            case StageStarted(stage=stage):
+                return self.say(STAGES[stage])
+            case StepDone(step=step, steps=steps):
+                return self._progress(Stage.DENOISE, step, steps)
+            case FramesWritten(done=done, total=total):
+                return self._progress(Stage.DECODE, done, total)
+            case Warned(message=message):
+                return self.say(message, "WARN")
+            case Finished(timings=timings):
+                return self.say(_summary(timings))
+
+    def say(self, message: str, level: LogLevel = "INFO") -> LogEntry:
+        """Return a line that says *message* now."""
+        return LogEntry(self._clock(), level, message)
+
+    def _progress(self, stage: Stage, done: int, total: int) -> LogEntry | None:
+        now = self._timer()
+        if done < total and now - self._last_progress < BETWEEN:
+            return None
+        self._last_progress = now
+        return self.say(f"{stage} {done}/{total}")
+
+
+def _summary(timings: dict[str, float]) -> str:
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in timings.items())
+    return f"done in {sum(timings.values()):.1f} s" + (f" ({stages})" if stages else "")
