@@ -1,0 +1,174 @@
+"""Which files a checkpoint is made of, and whether they are on this machine.
+
+Reads names and small JSON files only; no torch, so that the web process can ask too.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wan_local.catalog import ModelSpec, model_spec
+from wan_local.errors import BadCheckpoint, InvalidPlan, WeightsMissing
+from wan_local.geometry import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A part of a checkpoint, as `model_index.json` names it."""
+
+    classes: tuple[str, ...]
+    """Class names it may have there."""
+    required: tuple[str, ...]
+    """Files it cannot do without."""
+    weights: str | None = None
+    """Name of the safetensors file, or of the whole that its shards make; None if it has none."""
+
+
+_DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+COMPONENTS = {
+    "scheduler": Component(("UniPCMultistepScheduler",), ("scheduler_config.json",)),
+    "tokenizer": Component(
+        ("T5TokenizerFast", "T5Tokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"),
+        ("tokenizer.json",),
+    ),
+    "text_encoder": Component(("UMT5EncoderModel",), ("config.json",), "model.safetensors"),
+    "transformer": Component(("WanTransformer3DModel",), ("config.json",), _DIFFUSERS_WEIGHTS),
+    "transformer_2": Component(("WanTransformer3DModel",), ("config.json",), _DIFFUSERS_WEIGHTS),
+    "vae": Component(("AutoencoderKLWan",), ("config.json",), _DIFFUSERS_WEIGHTS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SmallCheckpoint:
+    """What a checkpoint that is a small stand-in says of itself in its `wan_local.json`."""
+
+    title: str
+    sizes: dict[Size, Size]
+    """Size asked for -> size generated."""
+
+    def size_for(self, asked: Size) -> Size:
+        """Return the size at which a plan of size *asked* is generated.
+
+        A size that is not in the table is kept if it has no more pixels than the largest one the
+        table generates: what is small enough needs no scaling.
+
+        Raises:
+            InvalidPlan: If it is larger, and the table says nothing of it.
+        """
+        if asked in self.sizes:
+            return self.sizes[asked]
+        limit = max(self.sizes.values(), key=_pixels)
+        if _pixels(asked) <= _pixels(limit):
+            return asked
+        known = ", ".join(str(size) for size in self.sizes)
+        msg = f"{self.title} cannot generate {asked}: it knows {known}, and sizes up to {limit}"
+        raise InvalidPlan(msg)
+
+
+def find_checkpoint(weights_dir: Path, model_id: str) -> Path:
+    """Return the folder of checkpoint *model_id*, every file of it in place.
+
+    Raises:
+        UnknownModel: If the catalog has no such row.
+        WeightsMissing: If there is no such folder; the message holds the command to fetch it.
+        BadCheckpoint: If a file is missing or empty, or a part is of another class.
+    """
+    spec = model_spec(model_id)
+    folder = weights_dir.absolute() / spec.id
+    index = folder / "model_index.json"
+    if not index.is_file():
+        msg = (
+            f"{spec.title} is not on this machine: there is no {index}. "
+            f"Fetch it ({spec.download_gb:.0f} GB) with: {fetch_command(weights_dir, spec)}"
+        )
+        raise WeightsMissing(msg)
+    parts = _read_object(index)
+    missing = [path for name in COMPONENTS for path in _missing(folder, name, parts.get(name))]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        msg = (
+            f"{spec.title} is incomplete: {missing[0]} is missing or empty{more}. "
+            f"This fetches the rest: {fetch_command(weights_dir, spec)}"
+        )
+        raise BadCheckpoint(msg)
+    return folder
+
+
+def fetch_command(weights_dir: Path, spec: ModelSpec) -> str:
+    """Return the shell command that puts the checkpoint of *spec* into *weights_dir*."""
+    folder = shlex.quote(str(weights_dir.absolute() / spec.id))
+    return f"hf download {spec.repo} --local-dir {folder}"
+
+
+def small_checkpoint(folder: Path) -> SmallCheckpoint | None:
+    """Return what `wan_local.json` in *folder* says, or None for a full-size checkpoint.
+
+    Raises:
+        BadCheckpoint: If the file is there and cannot be understood.
+    """
+    path = folder / "wan_local.json"
+    if not path.is_file():
+        return None
+    value = _read_object(path)
+    try:
+        sizes = {
+            Size(*map(int, asked.split("x"))): Size(*map(int, generated))
+            for asked, generated in value["sizes"].items()
+        }
+        small = SmallCheckpoint(str(value["title"]), sizes)
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidPlan) as error:
+        msg = f'{path} must hold {{"title": ..., "sizes": {{"1280x720": [224, 128]}}}}: {error}'
+        raise BadCheckpoint(msg) from error
+    if not sizes:
+        msg = f"{path} has an empty table of sizes"
+        raise BadCheckpoint(msg)
+    return small
+
+
+def _missing(folder: Path, name: str, entry: Any) -> list[Path]:
+    component = COMPONENTS[name]
+    cls = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    if cls not in component.classes:
+        msg = f"{folder / 'model_index.json'}: {name} must be a {component.classes[0]}, not {cls}"
+        raise BadCheckpoint(msg)
+    files = [folder / name / file for file in component.required]
+    if component.weights:
+        files += _weight_files(folder / name, component.weights)
+    return [file for file in files if not (file.is_file() and file.stat().st_size)]
+
+
+def _weight_files(folder: Path, name: str) -> list[Path]:
+    index = folder / f"{name}.index.json"
+    if not index.is_file():
+        return [folder / name]
+    shards = _read_object(index).get("weight_map")
+    # A shard's name becomes a path: nothing but a plain file name beside the index is one.
+    if not (isinstance(shards, dict) and shards and all(map(_is_file_name, shards.values()))):
+        msg = f"{index} has no map of weights to files beside it"
+        raise BadCheckpoint(msg)
+    return [folder / shard for shard in sorted(set(shards.values()))]
+
+
+def _is_file_name(name: Any) -> bool:
+    return isinstance(name, str) and name not in {"", ".", ".."} and Path(name).name == name
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise BadCheckpoint(msg) from error
+    if not isinstance(value, dict):
+        msg = f"{path} must hold a JSON object"
+        raise BadCheckpoint(msg)
+    return value
+
+
+def _pixels(size: Size) -> int:
+    return size.width * size.height
