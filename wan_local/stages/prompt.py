@@ -1,0 +1,86 @@
+"""Prompt text -> embeddings."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import ftfy
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from wan_local.tensors import PromptEmbeds
+
+MAX_TOKENS = 512
+"""What Wan's transformers read; fixed by their training."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """A cleaned text as the text encoder reads it."""
+
+    ids: tuple[int, ...]
+    """At most MAX_TOKENS, the end token last."""
+    full_length: int
+    """How many there were before cutting."""
+
+
+class EmbedsCache:
+    """The embeddings of recent texts, least recently used out first.
+
+    One entry of UMT5-XXL is 4 MiB. The negative prompt is nearly always the same, and encoding it
+    again would be half of this stage, or a whole move of an 11 GB encoder.
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
+        self._capacity = capacity
+        self._entries: OrderedDict[tuple[str, TokenIds], PromptEmbeds] = OrderedDict()
+
+    def has(self, model: str, text: TokenIds) -> bool:
+        """Whether *model*'s embeddings of *text* are still here."""
+        return (model, text) in self._entries
+
+    def get(self, model: str, text: TokenIds) -> PromptEmbeds:
+        """Return *model*'s embeddings of *text*, which must be here."""
+        self._entries.move_to_end((model, text))
+        return self._entries[model, text]
+
+    def put(self, model: str, text: TokenIds, embeds: PromptEmbeds) -> None:
+        """Keep *embeds*, on whatever device they are."""
+        self._entries[model, text] = embeds
+        self._entries.move_to_end((model, text))
+        while len(self._entries) > self._capacity:
+            self._entries.popitem(last=False)
+
+
+def clean_prompt(text: str) -> str:
+    """Return *text* as Wan was trained to see it: mojibake, entities and white space mended.
+
+    The same as diffusers' `prompt_clean` for this family, which tests compare with.
+    """
+    mended = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    return re.sub(r"\s+", " ", mended).strip()
+
+
+def tokenize(tokenizer: Tokenizer, text: str) -> TokenIds:
+    """Clean *text* and turn it into ids, cut to what the transformers read."""
+    ids = tokenizer.encode(clean_prompt(text)).ids
+    kept = ids if len(ids) <= MAX_TOKENS else [*ids[: MAX_TOKENS - 1], ids[-1]]
+    return TokenIds(tuple(kept), len(ids))
+
+
+@torch.inference_mode()
+def encode_prompt(encoder: nn.Module, text: TokenIds, *, device: torch.device) -> PromptEmbeds:
+    """Embed *text* and pad with zeros.
+
+    Only the text is encoded: padding is masked inside the encoder and replaced by zeros after it,
+    so encoding 512 positions gives the same embeddings for some eight times the work. The zeros
+    are not idle: the transformers attend to all 512 rows.
+    """
+    ids = torch.tensor([text.ids], device=device)
+    embeds = encoder(ids, torch.ones_like(ids)).last_hidden_state
+    padding = embeds.new_zeros(1, MAX_TOKENS - embeds.shape[1], embeds.shape[2])
+    return torch.cat([embeds, padding], dim=1)

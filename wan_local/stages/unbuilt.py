@@ -1,0 +1,59 @@
+"""What a plan may ask for and this version does not do yet, each said in one sentence.
+
+Whoever builds one of them deletes its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wan_local.plan import VideoPlan
+
+
+def _expansion(plan: VideoPlan) -> str | None:
+    if not plan.prompt.expand:
+        return None
+    return "prompt expansion was asked for and is not built yet: the prompt was used as written"
+
+
+def _loras(plan: VideoPlan) -> str | None:
+    if not plan.loras:
+        return None
+    names = ", ".join(lora.name for lora in plan.loras)
+    steps = plan.sampling.steps
+    return f"LoRAs are not built yet: {names} is not applied; {steps} steps on the base weights"
+
+
+def _interpolation(plan: VideoPlan) -> str | None:
+    if plan.interpolation is None or plan.interpolation.frames_between == 0:
+        return None
+    return (
+        f"interpolation with {plan.interpolation.model} was asked for and is not built yet: "
+        f"{plan.num_frames} frames at {plan.fps:g} fps, none added"
+    )
+
+
+def _input_check(plan: VideoPlan) -> str | None:
+    if not plan.safety.check_input:
+        return None
+    return "the input safety checker was asked for and is not built yet: the input was not checked"
+
+
+def _output_check(plan: VideoPlan) -> str | None:
+    if not plan.safety.check_output:
+        return None
+    return "the output safety checker was asked for and is not built yet: the video was not checked"
+
+
+UNBUILT: tuple[Callable[[VideoPlan], str | None], ...] = (
+    _expansion,
+    _loras,
+    _interpolation,
+    _input_check,
+    _output_check,
+)
+
+
+def not_done(plan: VideoPlan) -> list[str]:
+    """Return a sentence for each thing that *plan* asks for and will not get."""
+    return [sentence for row in UNBUILT if (sentence := row(plan)) is not None]
