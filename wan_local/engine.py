@@ -1,0 +1,249 @@
+"""One plan's whole journey, from prompt to file, on one device."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wan_local.errors import OutOfMemory
+from wan_local.events import Event, Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.geometry import Size
+from wan_local.models.devices import compute_dtype, device_name
+from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
+from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
+from wan_local.models.residency import CudaMemory, Residency
+from wan_local.plan import VideoPlan
+from wan_local.stages.decode import decode_frames
+from wan_local.stages.denoise import Guidance, denoise
+from wan_local.stages.latents import initial_latents
+from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_prompt, tokenize
+from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
+from wan_local.stages.unbuilt import not_done
+from wan_local.tensors import Latents, PromptEmbeds
+from wan_local.video import VideoWriter
+
+log = logging.getLogger(__name__)
+
+HEAVY = ("text_encoder", "transformer", "transformer_2", "vae")
+PATIENCE = 0.5  # seconds between looks at a cancelled or finished run while ffmpeg catches up
+
+
+def open_engine(weights_dir: Path, device: str) -> Engine:
+    """Return an engine for *device* (`cpu`, `cuda:0`); weights are loaded by the first plan.
+
+    Raises:
+        WanLocalError: If this machine has no such device.
+    """
+    return Engine(weights_dir, torch.device(device), device_name(device))
+
+
+class Engine:
+    """Carries out plans on one device, one at a time."""
+
+    device_name: str
+    """`cpu`, or the GPU's name."""
+
+    def __init__(self, weights_dir: Path, device: torch.device, device_name: str) -> None:
+        self.device_name = device_name
+        self._weights_dir = weights_dir
+        self._device = device
+        memory = CudaMemory(device) if device.type == "cuda" else None
+        self._models = Residency(self._load, device, memory)
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._embeds = EmbedsCache()
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Components in use at this moment; empty between plans."""
+        return self._models.held
+
+    def run(self, plan: VideoPlan, output: Path) -> Generator[Event, None, None]:
+        """Carry *plan* from prompt to file, saying what happens on the way.
+
+        Closing the generator cancels the run: the component in use is released and ffmpeg is
+        killed as the blocks unwind, and no file is left.
+
+        Raises:
+            WeightsMissing: If the plan's checkpoint is not on this machine.
+            BadCheckpoint: If its files are not what the catalog says.
+            InvalidPlan: If a small checkpoint cannot generate the plan's size.
+            OutOfMemory: If a stage does not fit on the device.
+            EncodingFailed: If ffmpeg refuses the frames.
+        """
+        clock = _Stopwatch(self._device)
+        try:
+            yield from self._journey(plan, output, clock)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(error, clock.stage, plan, self._device) from error
+
+    def close(self) -> None:
+        """Give all memory back."""
+        self._models.close()
+        self._checkpoints.clear()
+        self._embeds = EmbedsCache()
+
+    def _journey(
+        self, plan: VideoPlan, output: Path, clock: _Stopwatch
+    ) -> Generator[Event, None, None]:
+        if missing := [part for part in HEAVY if f"{plan.model}/{part}" not in self._models.loaded]:
+            yield clock.start(Stage.LOAD)
+        checkpoint = self._checkpoint(plan.model)
+        for part in missing:
+            self._models.load(f"{plan.model}/{part}")
+
+        size = checkpoint.small.size_for(plan.size) if checkpoint.small else plan.size
+        texts = [
+            tokenize(checkpoint.tokenizer, t) for t in (plan.prompt.text, plan.prompt.negative)
+        ]
+        for sentence in [*_deviations(plan, checkpoint, size, texts), *not_done(plan)]:
+            yield Warned(sentence)
+        solver = schedule(plan.sampling, checkpoint.scheduler)
+        legs = split_by_expert(solver.timesteps, plan.sampling)
+
+        yield clock.start(Stage.PROMPT)
+        guided = any(leg.guidance != 1 for leg in legs)
+        embeds = self._embed(plan.model, texts if guided else texts[:1])
+
+        yield clock.start(Stage.DENOISE)
+        noise = initial_latents(size, plan.latent_frames, seed=plan.sampling.seed)
+        latents = yield from self._denoise(plan, size, noise, embeds, legs=legs, solver=solver)
+
+        yield clock.start(Stage.DECODE)
+        yield from self._decode(plan, size, latents, output)
+        yield Finished(
+            path=str(output),
+            size=size,
+            num_frames=plan.num_frames,
+            fps=plan.fps,
+            seed=plan.sampling.seed,
+            timings=clock.stop(),
+            prompt=plan.prompt.text,
+        )
+
+    def _embed(self, model: str, texts: Sequence[TokenIds]) -> list[PromptEmbeds]:
+        unknown = [text for text in dict.fromkeys(texts) if not self._embeds.has(model, text)]
+        if unknown:
+            with self._models.hold(f"{model}/text_encoder", room=TEXT_ENCODER_BYTES) as encoder:
+                for text in unknown:
+                    embeds = encode_prompt(encoder, text, device=self._device)
+                    self._embeds.put(model, text, embeds)
+        return [self._embeds.get(model, text) for text in texts]
+
+    def _denoise(
+        self,
+        plan: VideoPlan,
+        size: Size,
+        noise: Latents,
+        embeds: list[PromptEmbeds],
+        *,
+        legs: list[Leg],
+        solver: Solver,
+    ) -> Generator[StepDone, None, Latents]:
+        latents = noise.to(self._device)
+        prompt, negative = embeds[0], embeds[1] if len(embeds) > 1 else None
+        room = expert_room(size, plan.latent_frames)
+        for leg in legs:
+            with self._models.hold(f"{plan.model}/{leg.expert}", room=room) as transformer:
+                latents = yield from denoise(
+                    transformer,
+                    latents,
+                    Guidance(prompt, negative, leg.guidance),
+                    timesteps=leg.timesteps,
+                    solver=solver,
+                    first_step=leg.first_step,
+                    total_steps=plan.sampling.steps,
+                )
+        return latents
+
+    def _decode(
+        self, plan: VideoPlan, size: Size, latents: Latents, output: Path
+    ) -> Generator[FramesWritten, None, None]:
+        done = 0
+        with (
+            self._models.hold(f"{plan.model}/vae", room=vae_room(size)) as vae,
+            VideoWriter(output, size, fps=plan.fps, encoding=plan.encoding) as video,
+            closing(decode_frames(vae, latents, num_frames=plan.num_frames)) as stream,
+        ):
+            for frames in stream:
+                video.write(frames)
+                done += len(frames)
+                yield FramesWritten(done, plan.num_frames)
+            # Said again while ffmpeg works off its backlog, so that a cancel is heard there too.
+            while not video.finished(within=PATIENCE):
+                yield FramesWritten(done, plan.num_frames)
+
+    def _checkpoint(self, model: str) -> Checkpoint:
+        if model not in self._checkpoints:
+            self._checkpoints[model] = open_checkpoint(self._weights_dir, model)
+        return self._checkpoints[model]
+
+    def _load(self, name: str) -> nn.Module:
+        model, component = name.split("/")
+        folder = self._checkpoint(model).folder
+        return load_component(folder, component, compute_dtype(self._device))
+
+
+class _Stopwatch:
+    """Seconds spent in each stage."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.stage: Stage | None = None
+        self._device = device
+        self._started = 0.0
+        self._timings: dict[str, float] = {}
+
+    def start(self, stage: Stage) -> StageStarted:
+        """End the stage before and begin *stage*."""
+        self.stop()
+        self.stage, self._started = stage, time.perf_counter()
+        log.info("stage %s", stage)
+        return StageStarted(stage)
+
+    def stop(self) -> dict[str, float]:
+        """End the current stage and return all timings."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # or a stage's work is counted to the next one
+        if self.stage is not None:
+            self._timings[self.stage.value] = round(time.perf_counter() - self._started, 3)
+        return dict(self._timings)
+
+
+def _deviations(
+    plan: VideoPlan, checkpoint: Checkpoint, size: Size, texts: Sequence[TokenIds]
+) -> list[str]:
+    """Return a sentence for each way in which the video will not be as asked."""
+    sentences = []
+    if checkpoint.small and size != plan.size:
+        title = checkpoint.small.title
+        sentences.append(f"{title} is a small test checkpoint: {plan.size} is generated at {size}")
+    elif checkpoint.small:
+        sentences.append(f"{checkpoint.small.title} is a small test checkpoint, not Wan 2.2")
+    for name, text in zip(("prompt", "negative prompt"), texts, strict=True):
+        if text.full_length > MAX_TOKENS:
+            sentences.append(
+                f"the {name} has {text.full_length} tokens and the model reads {MAX_TOKENS}: "
+                "the rest was cut off"
+            )
+    return sentences
+
+
+def _out_of_memory(
+    error: torch.OutOfMemoryError, stage: Stage | None, plan: VideoPlan, device: torch.device
+) -> OutOfMemory:
+    requested = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
+    needed = requested.group(1) if requested else "more memory"
+    free = ""
+    if device.type == "cuda":
+        left, total = torch.cuda.mem_get_info(device)
+        free = f", of whose {total / 2**30:.1f} GiB {left / 2**30:.1f} were free"
+    return OutOfMemory(
+        f"stage {stage} of {plan.num_frames} frames at {plan.size} asked for {needed} on {device}"
+        f"{free}; fewer frames or a lower resolution need less"
+    )
