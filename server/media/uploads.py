@@ -4,7 +4,7 @@
     files/uploads/<id>/part-<n>       a part that has arrived whole
     files/uploads/<id>/incoming-*     bytes being received
 
-All of it is on disk, so that an upload outlives a restart, and swept a day after it was announced.
+All of it is on disk, so that an upload outlives a restart, and swept a day later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHUNK = 2**20  # bytes
 
 
 class UnknownUpload(Exception):
-    """There is no such upload, or it was completed or given up."""
+    """There is no such upload, or it was announced more than a day ago."""
 
 
 class UploadTooLarge(Exception):
@@ -182,7 +182,9 @@ class Uploads:
             ttl=upload.ttl,
             token=upload.token,
         )
-        self.give_up(upload)
+        # The announcement stays until it is swept: a client that missed the answer asks again.
+        for part in (self._root / upload.id).glob("part-*"):
+            part.unlink(missing_ok=True)
         return stored
 
     def assemble(self, upload: Upload, numbers: Sequence[int]) -> StoredFile:
@@ -200,9 +202,9 @@ class Uploads:
                 _append(part, whole)
             return self.complete(upload, whole)
 
-    def give_up(self, upload: Upload) -> None:
-        """Drop the upload and whatever of it has arrived."""
-        shutil.rmtree(self._root / upload.id, ignore_errors=True)
+    def stored(self, upload: Upload) -> StoredFile | None:
+        """Return the file that *upload* has become, or None while it is under way."""
+        return self._artifacts.find(upload.token)
 
     def sweep(self) -> int:
         """Drop the uploads that were announced a day ago and never completed; return how many."""

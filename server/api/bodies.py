@@ -1,0 +1,63 @@
+"""Request bodies, counted as they come: never more than allowed, never for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+from server.api.errors import Refused
+
+SLOWEST = 16 * 1024
+"""Bytes a second that a body must keep up on the whole: a byte a minute is an attack."""
+
+
+async def read_body(request: Request, limit: int, patience: float) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        Refused: As in `chunks`.
+    """
+    return b"".join([chunk async for chunk in chunks(request, limit, patience)])
+
+
+async def chunks(request: Request, limit: int, patience: float) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Args:
+        request: Whose body it is.
+        limit: Bytes it may have.
+        patience: Seconds to wait for the next byte.
+
+    Raises:
+        Refused: 413 if it is longer than *limit*, whatever length was declared; 408 if it stops or
+            crawls.
+        ClientDisconnect: If the client left.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    clock = asyncio.get_running_loop().time
+    begun, received = clock(), 0
+    while True:
+        allowed = begun + patience + received / SLOWEST - clock()
+        try:
+            async with asyncio.timeout(min(patience, allowed)):
+                message = await request.receive()
+        except TimeoutError:
+            raise Refused(408, {"detail": "The request body did not arrive in time"}) from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        received += len(chunk)
+        if received > limit:
+            raise _too_large(limit)
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, {"detail": f"The request body is larger than {limit} bytes"})
