@@ -1,0 +1,48 @@
+"""The plan refuses what no checkpoint could carry out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.wan_local.plans import a_plan, a_sampling
+from wan_local.errors import InvalidPlan
+from wan_local.geometry import Size
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
+        ({"size": Size(850, 480)}, "multiples of 16, got 850×480"),
+        ({"fps": 0}, "fps must be positive, got 0"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+    ],
+)
+def test_a_plan_that_can_never_succeed_is_refused_with_its_value(changes, said):
+    """The client learns at submit what is wrong, not from a GPU minutes later."""
+    with pytest.raises(InvalidPlan, match=said):
+        a_plan(**changes)
+
+
+def test_a_plan_cannot_be_changed_on_its_way():
+    """What the server refused or accepted is what the GPU carries out."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        a_plan().num_frames = 5
+
+
+def test_equal_requests_make_equal_plans():
+    """A retried job is the same job: plans are values, not identities."""
+    assert a_plan() == a_plan()
+    assert a_plan() != a_plan(seed=8)
+
+
+def test_the_surplus_of_the_last_latent_frame_is_counted_in():
+    """80 frames need the 21 latent frames of 81."""
+    assert 21 == a_plan(num_frames=80).latent_frames
+
+
+def test_sampling_says_which_solver():
+    """Wan's own solver, unless a distilled model asks for Euler."""
+    assert ("unipc", "euler") == (a_sampling().solver, a_sampling(solver="euler").solver)
