@@ -5,6 +5,7 @@
     Net         exceptions -> answers
     Routing     every spelling of a URL -> one path
     Access      API key -> owner
+    StatusPolls answers them
     the routes
 
 Plain Starlette: a status poll costs a fraction of what it would under FastAPI, and there are ten a
@@ -25,6 +26,7 @@ from server.api.admission import Admission
 from server.api.browsers import Browsers
 from server.api.door import Door, Net
 from server.api.models import Models
+from server.api.polls import StatusPolls
 from server.api.queue import Queue
 from server.api.routing import Routing
 from server.api.run import Run
@@ -55,8 +57,8 @@ def create_app(services: Services, *, slots: Callable[[], list[dict[str, Any]]] 
         redirect_slashes=False,
         lifespan=_lifespan(watcher),
     )
-    app: ASGIApp = Access(_Raising(router), services)
-    app = Net(Routing(app, services.settings))
+    app: ASGIApp = StatusPolls(_Raising(router), services.jobs)
+    app = Net(Routing(Access(app, services), services.settings))
     return Door(Browsers(app, services.settings, services.keys))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 import threading
@@ -161,7 +162,7 @@ def _sha256(secret: str) -> str:
 
 def _version(path: Path) -> tuple[int, int, int] | None:
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, on every request
     except FileNotFoundError:
         return None
     return stat.st_mtime_ns, stat.st_ino, stat.st_size

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.errors import Refused
+from server.api.fields import field
+from server.jobs.model import Job
+from server.jobs.store import JobStore, UnknownJob
 from server.services import Services
 
 _PUBLIC = {"/health", "/rest/.well-known/jwks.json", "/.well-known/jwks.json"}
@@ -23,7 +25,7 @@ class Access:
         if scope["type"] != "http" or is_public(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
-        owner = self._owner(Headers(scope=scope).get("authorization"), scope["path"])
+        owner = self._owner(field(scope, b"authorization"), scope["path"])
         if owner is None:
             raise Refused(401, {"detail": "No user found for Key ID and Secret"})
         await self._app({**scope, "owner": owner}, receive, send)
@@ -53,9 +55,14 @@ def is_public(method: str, path: str) -> bool:
     return path in _PUBLIC or path.startswith("/cdn/put/")
 
 
-def may_see(owner: str, job_owner: str) -> bool:
-    """Whether the caller *owner* may see a job of *job_owner*.
+def find_job(jobs: JobStore, id: str, owner: str) -> Job | None:
+    """Return the job, or None if there is none that the caller *owner* may see.
 
-    What was submitted before the first key was made belongs to everybody who was let in.
+    Another key's job is answered like one that never was. What was submitted before the first key
+    was made belongs to everybody who was let in.
     """
-    return job_owner in {"", owner}
+    try:
+        job = jobs.get(id)
+    except UnknownJob:
+        return None
+    return job if job.request.owner in {"", owner} else None

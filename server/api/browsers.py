@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import answer_error
+from server.api.fields import field
 from server.api.routing import FAL_HOSTS, SERVICES, hostname
 from server.keys import KeyRing
 from server.settings import Settings
@@ -47,16 +48,15 @@ class Browsers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if self._guards_names and self._keys.empty and not self._is_ours(hostname(host)):
+        name = hostname(field(scope, b"host") or "")
+        if self._guards_names and not self._is_ours(name) and self._keys.empty:
             message = (
-                f"This server does not answer to the name {hostname(host)[:100]!r}: it listens on "
-                "this machine only. Use localhost, set public_url, or make a key."
+                f"This server does not answer to the name {name[:100]!r}: it listens on this "
+                "machine only. Use localhost, set public_url, or make a key."
             )
             await answer_error(421, {"detail": message})(scope, receive, send)
             return
-        origin = headers.get("origin")
+        origin = field(scope, b"origin")
         if origin is None:
             await self._app(scope, receive, send)
             return

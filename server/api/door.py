@@ -6,8 +6,8 @@ The net hangs inside the layer that adds CORS headers, so that a page may read i
 from __future__ import annotations
 
 import logging
+import os
 import time
-import uuid
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +29,7 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = str(uuid.uuid4())
+        id = os.urandom(16).hex()
         status = 0
         begun = time.perf_counter()
 
@@ -49,8 +49,10 @@ class Door:
         finally:
             # Polls are many and say nothing new.
             level = logging.DEBUG if scope["method"] == "GET" and status < 400 else logging.INFO
-            took = (time.perf_counter() - begun) * 1000
-            log.log(level, "%s %s %d %.1f ms", scope["method"], shown(scope["path"]), status, took)
+            if log.isEnabledFor(level):
+                took = (time.perf_counter() - begun) * 1000
+                path = shown(scope["path"])
+                log.log(level, "%s %s %d %.1f ms", scope["method"], path, status, took)
             request_id.reset(token)
 
 

@@ -57,11 +57,6 @@ def read_wishes(headers: Headers, query: QueryParams) -> Wishes:
     )
 
 
-def wants_logs(query: QueryParams) -> bool:
-    """Whether a status was asked for with its log: each client spells it in its own way."""
-    return query.get("logs", "").lower() in _YES
-
-
 def lifetime(headers: Headers, *names: str) -> float | None:
     """Return the seconds to keep a file, from the first of the headers *names* that is there.
 

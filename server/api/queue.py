@@ -1,4 +1,4 @@
-"""The queue: submit, status, status stream, result, cancel.
+"""The queue: submit, status stream, result, cancel; the status itself is in `polls.py`.
 
 A request id alone names a job: clients shorten or lengthen the path in front of it as they like.
 """
@@ -13,14 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from server.api.access import may_see
+from server.api.access import find_job
 from server.api.admission import Admission
 from server.api.errors import Refused, answer, answer_error
-from server.api.headers import wants_logs
+from server.api.polls import unknown_status, wants_logs
 from server.api.watching import Watcher, wait
 from server.jobs.model import Job, JobState
-from server.jobs.store import UnknownJob
-from server.reporting import Urls, result_body, status_body, status_code, submit_body
+from server.reporting import Urls, result_body, status_body, submit_body
 from server.services import Services
 
 PING_EVERY = 15.0
@@ -39,10 +38,9 @@ class Queue:
         self._watcher = watcher
 
     def routes(self) -> list[Route]:
-        """Return the routes, the most frequent first."""
+        """Return the routes; status polls do not come as far as here."""
         job = "/queue/{app:path}/requests/{id}"
         return [
-            Route(f"{job}/status", self.status),
             Route(f"{job}/status/stream", self.stream),
             Route(f"{job}/cancel", self.cancel, methods=["PUT"]),
             Route(f"{job}/response", self.result),
@@ -57,16 +55,12 @@ class Queue:
         body = submit_body(job, self._jobs.position(job.id), request.scope["urls"])
         return answer(body, headers=_about(job))
 
-    async def status(self, request: Request) -> Response:
-        """Return where a job stands: 202 while it waits or runs, then 200."""
-        job = self._find(request, _unknown_status())
-        body = self._status(job, request.scope["urls"], logs=wants_logs(request.query_params))
-        return answer(body, status_code(job), _about(job))
-
     async def stream(self, request: Request) -> Response:
         """Stream the status as events until the job is COMPLETED."""
-        job = self._find(request, _unknown_status())
-        events = self._events(job.id, request.scope["urls"], logs=wants_logs(request.query_params))
+        job = self._find(request, unknown_status())
+        events = self._events(
+            job.id, request.scope["urls"], logs=wants_logs(request.scope["query_string"])
+        )
         headers = {**EVENT_STREAM, **_about(job)}
         return StreamingResponse(events, headers=headers, media_type="text/event-stream")
 
@@ -77,7 +71,7 @@ class Queue:
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a job: at once if it waits, within a step if it runs."""
-        job = self._find(request, _unknown_status())
+        job = self._find(request, unknown_status())
         if not job.state.is_final:
             job = await run_in_threadpool(self._jobs.cancel, job.id)
             if not job.state.is_final or job.state is JobState.CANCELLED:
@@ -109,11 +103,8 @@ class Queue:
         return status_body(job, ahead, urls, logs=logs, since=since)
 
     def _find(self, request: Request, unknown: Refused) -> Job:
-        try:
-            job = self._jobs.get(request.path_params["id"])
-        except UnknownJob:
-            raise unknown from None
-        if not may_see(request.scope["owner"], job.request.owner):
+        job = find_job(self._jobs, request.path_params["id"], request.scope["owner"])
+        if job is None:
             raise unknown
         return job
 
@@ -129,7 +120,3 @@ def answer_result(job: Job, urls: Urls) -> Response:
 
 def _about(job: Job) -> dict[str, str]:
     return {"x-fal-request-id": job.id}
-
-
-def _unknown_status() -> Refused:
-    return Refused(404, {"status": "NOT_FOUND"})

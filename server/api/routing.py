@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.errors import Refused
+from server.api.fields import field
 from server.endpoints import ENDPOINTS
 from server.reporting import Urls
 from server.settings import Settings
@@ -70,15 +70,14 @@ class Routing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        base = base_url(scope["scheme"], headers, self._settings)
+        base = base_url(scope, self._settings)
         path = _trimmed(scope["path"])
         if path in PROXY_PATHS:
-            target = find_target(headers.get("x-fal-target-url", ""))
+            target = find_target(field(scope, b"x-fal-target-url") or "")
             destination, queue = target.destination, target.queue
             scope = {**scope, "query_string": target.query}
         else:
-            destination = find_destination(path, headers.get("host", ""))
+            destination = find_destination(path, field(scope, b"host") or "")
             prefix = "/queue" if self._settings.public_url else _queue_prefix(destination)
             queue = base + prefix
         scope = {**scope, "path": destination.path, "urls": Urls(queue=queue, files=base)}
@@ -118,14 +117,14 @@ def find_target(url: str) -> Target:
     return Target(Destination(f"/{service}{path}", ""), parts.query.encode(), queue)
 
 
-def base_url(scheme: str, headers: Headers, settings: Settings) -> str:
+def base_url(scope: Scope, settings: Settings) -> str:
     """Return the base of this server's URLs as the client of a request sees it."""
     if settings.public_url:
         return settings.public_url.rstrip("/")
-    host = headers.get("host", "localhost")
+    scheme, host = scope["scheme"], field(scope, b"host") or "localhost"
     if settings.trust_forwarded:
-        scheme = _first(headers.get("x-forwarded-proto")) or scheme
-        host = _first(headers.get("x-forwarded-host")) or host
+        scheme = _first(field(scope, b"x-forwarded-proto")) or scheme
+        host = _first(field(scope, b"x-forwarded-host")) or host
     return f"{scheme}://{host}"
 
 
