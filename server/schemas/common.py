@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPT = 10_000
@@ -18,8 +25,18 @@ def _join(value: Any) -> Any:
     return value
 
 
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
-NegativePrompt = Annotated[str, BeforeValidator(_join), Field(max_length=MAX_PROMPT)]
+def _without_nul(text: str) -> str:
+    # No one types it; C libraries on the way to the tokenizer would end the text there.
+    if "\0" in text:
+        msg = "NUL characters are not allowed"
+        raise ValueError(msg)
+    return text
+
+
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_without_nul)]
+NegativePrompt = Annotated[
+    str, BeforeValidator(_join), Field(max_length=MAX_PROMPT), AfterValidator(_without_nul)
+]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Guidance = Annotated[Finite, Field(ge=1, le=10)]

@@ -1,0 +1,205 @@
+"""What gets into the queue, and what is refused at the door."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from server.jobs.model import Priority
+from tests.server.api.conftest import T2V
+
+# Bodies that made a plain FastAPI sample answer 500 or drop the connection, and their relatives.
+BAD_BODIES = {
+    "an exponent past every float, as seed": b'{"prompt":"a","seed":1e400}',
+    "an array": b"[]",
+    "bytes that are no UTF-8": b'{"prompt":"\xff\xfe"}',
+    "a seed of 23 digits": b'{"prompt":"a","seed":99999999999999999999999}',
+    "a byte order mark": b'\xef\xbb\xbf{"prompt":"a"}',
+    "a boolean for a number": b'{"prompt":"a","num_frames":true}',
+    "200 000 levels": b'{"prompt":"a","x":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+    "2 000 levels": b'{"prompt":"a","x":' + b"[" * 2000 + b"]" * 2000 + b"}",
+    "a name twice": b'{"prompt":"a","prompt":1}',
+    "nothing": b"",
+    "half a frame": b'{"prompt":"a","num_frames":81.5}',
+    "a seed past every float": b'{"prompt":"a","seed":1e30}',
+    "a seed of 5 000 digits": b'{"prompt":"a","seed":' + b"9" * 5000 + b"}",
+    "infinity": b'{"prompt":"a","guidance_scale":1e999}',
+    "a seed of 2**63": b'{"prompt":"a","seed":9223372036854775808}',
+    "half a surrogate pair": b'{"prompt":"\\ud800"}',
+    "not a number": b'{"prompt":"a","guidance_scale":NaN}',
+    "minus infinity": b'{"prompt":"a","guidance_scale":-Infinity}',
+    "a NUL": b'{"prompt":"a\\u0000b"}',
+    "null": b"null",
+    "a string": b'"x"',
+    "half a body": b'{"prompt":"a"',
+    "UTF-16": '{"prompt":"a"}'.encode("utf-16"),
+    "a prompt of 10 MB": b'{"prompt":"' + b"a" * 10_000_000 + b'"}',
+    "a thousand phrases to avoid": b'{"prompt":"a","negative_prompt":["' + b"b" * 10_001 + b'"]}',
+    "a prompt that is an object": b'{"prompt":{"a":' + b"[" * 500 + b"]" * 500 + b"}}",
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
+@pytest.mark.parametrize("service", ["queue", "run"])
+def test_a_bad_body_is_the_clients_mistake(client, hand, service, body):
+    """422 in fal's shape, never a 5xx: clients repeat those, and operators get up for them."""
+    answer = client.post(
+        f"/{service}/{T2V}", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert 422 == answer.status_code
+    assert "false" == answer.headers["x-fal-retryable"]
+    assert 0 == hand.queued()
+    for detail in answer.json()["detail"]:
+        assert {"loc", "msg", "type", "url"} <= set(detail)
+        assert f"https://docs.fal.ai/errors/#{detail['type']}" == detail["url"]
+        assert len(answer.content) < 5000
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "type", "ctx"),
+    [
+        ("resolution", "1080p", "one_of", {"expected": ["480p", "580p", "720p"]}),
+        ("aspect_ratio", 1, "one_of", {"expected": ["16:9", "9:16", "1:1"]}),
+        ("num_frames", 16, "greater_than_equal", {"ge": 17}),
+        ("num_frames", 162, "less_than_equal", {"le": 161}),
+        ("guidance_scale", 10.5, "less_than_equal", {"le": 10.0}),
+        ("seed", -1, "greater_than_equal", {"ge": 0}),
+        ("prompt", "a" * 10_001, "sequence_too_long", {"max_length": 10_000}),
+        ("prompt", ["a"], "string_type", None),
+        ("enable_safety_checker", "perhaps", "bool_parsing", None),
+        ("num_inference_steps", "many", "int_parsing", None),
+    ],
+)
+def test_errors_have_fals_names(client, field, value, type, ctx):
+    """Front ends match on the type and read the bounds out of ctx."""
+    answer = client.post(f"/queue/{T2V}", json={"prompt": "a", field: value})
+    (detail,) = answer.json()["detail"]
+
+    assert 422 == answer.status_code
+    assert (["body", field], type, ctx) == (detail["loc"], detail["type"], detail.get("ctx"))
+    assert (value if len(str(value)) < 1000 else None) == detail.get("input")
+
+
+def test_a_missing_prompt_is_named(client):
+    """The first mistake everybody makes."""
+    (detail,) = client.post(f"/queue/{T2V}", json={"steps": 4}).json()["detail"]
+
+    assert ("missing", ["body", "prompt"], "Field required") == (
+        detail["type"],
+        detail["loc"],
+        detail["msg"],
+    )
+    assert {"steps": 4} == detail["input"]
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("fal-ai/flux/dev", "Application 'fal-ai/flux/dev' not found"),
+        (f"{T2V}/turbo/extra", "Path /extra not found"),
+        ("fal-ai/wan", "Application 'fal-ai/wan' not found"),
+        ("x", "Application 'x' not found"),
+    ],
+)
+@pytest.mark.parametrize("service", ["queue", "run"])
+def test_an_unknown_endpoint_is_not_found(client, service, path, detail):
+    """And the answer says what there is."""
+    answer = client.post(f"/{service}/{path}", json={"prompt": "a"})
+
+    assert 404 == answer.status_code
+    assert answer.json()["detail"].startswith(detail)
+
+
+def test_a_seed_is_drawn_once_and_kept(client, services, submit):
+    """A retry after a crash must make the same video."""
+    first, second = submit(), submit(seed=None)
+    seeds = [services.jobs.get(body["request_id"]).request.seed for body in (first, second)]
+
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert seeds[0] != seeds[1]
+    assert 7 == services.jobs.get(submit(seed=7)["request_id"]).request.seed
+    assert 0 == services.jobs.get(submit(seed=0)["request_id"]).request.seed
+
+
+def test_the_job_keeps_the_input_with_its_defaults(services, submit):
+    """The input is planned again when the job is given out, perhaps by a later release."""
+    id = submit(duration="5s", end_user_id="me", negative_prompt=["bad", "ugly"])["request_id"]
+    request = services.jobs.get(id).request
+
+    assert T2V == request.endpoint
+    assert "wan2.2-t2v-a14b" == request.affinity
+    assert ("bad, ugly", 81, 3.5) == tuple(
+        request.input[name] for name in ("negative_prompt", "num_frames", "guidance_scale")
+    )
+    assert "duration" not in request.input
+
+
+def test_headers_become_properties_of_the_job(client, services):
+    """Priority, retries, deadline, lifetime, webhook."""
+    before = time.time()
+    answer = client.post(
+        f"/queue/{T2V}?fal_webhook=http%3A%2F%2F127.0.0.1%3A9%2Fhook%3Fa%3Db%26c%3Dd",
+        json={"prompt": "a"},
+        headers={
+            "X-Fal-Queue-Priority": "low",
+            "X-Fal-No-Retry": "1",
+            "X-Fal-Request-Timeout": "30.0",
+            "X-Fal-Object-Lifecycle-Preference": '{"expiration_duration_seconds":3600}',
+            "X-Fal-Store-IO": "0",
+            "X-Fal-Runner-Hint": "h1",
+        },
+    )
+    request = services.jobs.get(answer.json()["request_id"]).request
+
+    assert (Priority.LOW, False, 3600.0) == (request.priority, request.retry, request.output_ttl)
+    assert before + 30 <= request.start_deadline <= time.time() + 30
+    assert "http://127.0.0.1:9/hook?a=b&c=d" == request.webhook
+    assert "http://localhost:8900" == request.base_url
+
+
+def test_an_idempotency_key_makes_one_job_of_many_calls(client, hand):
+    """fal_client sends a submission again when the answer was lost."""
+    twice = [
+        client.post(f"/queue/{T2V}", json={"prompt": "a"}, headers={"Idempotency-Key": "shot-12"})
+        for _ in range(2)
+    ]
+
+    assert twice[0].json() == twice[1].json()
+    assert 1 == hand.queued()
+
+
+def test_a_client_may_refuse_to_wait_behind_others(client, submit):
+    """`fal_max_queue_length`: more than so many waiting is 429, which clients try again."""
+    submit()
+    submit()
+    full = client.post(f"/queue/{T2V}?fal_max_queue_length=1", json={"prompt": "a"})
+    fits = client.post(f"/queue/{T2V}?fal_max_queue_length=2", json={"prompt": "a"})
+
+    assert 429 == full.status_code
+    assert "2 requests are waiting" in full.json()["detail"]
+    assert full.headers["retry-after"]
+    assert 200 == fits.status_code
+
+
+def test_a_job_that_could_never_run_is_not_taken(client, hand, weights_dir):
+    """Without weights the queue would fill with jobs that fail hours later; the message helps."""
+    shutil.rmtree(weights_dir / "wan2.2-t2v-a14b")
+    answer = client.post(f"/queue/{T2V}", json={"prompt": "a"})
+    (detail,) = answer.json()["detail"]
+
+    assert 422 == answer.status_code
+    assert "feature_not_supported" == detail["type"]
+    assert "hf download Wan-AI/Wan2.2-T2V-A14B-Diffusers" in detail["msg"]
+    assert 0 == hand.queued()
+
+
+def test_damaged_weights_are_the_servers_fault(client, weights_dir):
+    """The request is fine; somebody has to repair the server."""
+    (weights_dir / "wan2.2-t2v-a14b" / "vae" / "config.json").unlink()
+    answer = client.post(f"/queue/{T2V}", json={"prompt": "a"})
+
+    assert (500, "true") == (answer.status_code, answer.headers["x-fal-retryable"])
+    assert "internal_server_error" == answer.json()["detail"][0]["type"]
