@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-from server.dispatch.door import Door
+from server.dispatch.server_link import ServerLink
 from server.dispatch.slot import Cancelled, Done, Failed, Run
 from wan_local.errors import WanLocalError
 from wan_local.events import Event, Finished
@@ -47,21 +47,21 @@ class Engine(Protocol):
         ...
 
 
-def serve(engine: Engine, door: Door) -> None:
-    """Carry out one order after another, until the door says that it is over."""
-    while (order := door.next_order()) is not None:
-        door.begin(order.errand)
-        door.end(carry_out(engine, door, order))
+def serve(engine: Engine, link: ServerLink) -> None:
+    """Carry out one order after another, until the link says that it is over."""
+    while (order := link.next_order()) is not None:
+        link.begin(order.errand)
+        link.end(carry_out(engine, link, order))
 
 
-def carry_out(engine: Engine, door: Door, order: Run) -> Done | Failed | Cancelled:
+def carry_out(engine: Engine, link: ServerLink, order: Run) -> Done | Failed | Cancelled:
     """Run one plan to its end, whatever that is.
 
     Raises:
         Exception: If CUDA itself is broken: only a new process has a working context again.
     """
     try:
-        return _run(engine, door, order)
+        return _run(engine, link, order)
     except WanLocalError as error:
         return Failed(errand=order.errand, error=type(error).__name__, message=str(error))
     except MemoryError:
@@ -85,13 +85,13 @@ def broken_for_good(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "CUDA error" in str(error)
 
 
-def _run(engine: Engine, door: Door, order: Run) -> Done | Cancelled:
+def _run(engine: Engine, link: ServerLink, order: Run) -> Done | Cancelled:
     errand, output = order.errand, Path(order.output)
-    if door.dropped(errand):
+    if link.dropped(errand):
         return Cancelled(errand=errand)
     with closing(engine.run(order.plan, output)) as events:
         for event in events:
-            door.say(event)
+            link.say(event)
             if isinstance(event, Finished):
                 return Done(
                     errand=errand,
@@ -99,7 +99,7 @@ def _run(engine: Engine, door: Door, order: Run) -> Done | Cancelled:
                     sha256=_sha256(output),
                     size_bytes=output.stat().st_size,
                 )
-            if door.dropped(errand):
+            if link.dropped(errand):
                 return Cancelled(errand=errand)
     msg = "the engine stopped without finishing"
     raise RuntimeError(msg)
@@ -129,20 +129,20 @@ def main(arguments: list[str]) -> None:
     flags = parser.parse_args(arguments)
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
     # Before torch is loaded, which takes seconds: the server sees at once that we are coming.
-    door = Door(flags.socket, slot=flags.name, grace=flags.grace)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: door.quit())
+    link = ServerLink(flags.socket, slot=flags.name, grace=flags.grace)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: link.quit())
     # Ctrl-C in the server's terminal is the server's to answer: it lets the running job end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         engine = open_engine(flags.engine, flags.weights, flags.device)
         with closing(engine):
-            door.open(engine.device_name)
+            link.open(engine.device_name)
             log.info("%s is ready on %s", flags.name, engine.device_name)
-            serve(engine, door)
+            serve(engine, link)
     finally:
-        if door.abandoned_output is not None:
-            Path(door.abandoned_output.finished.path).unlink(missing_ok=True)
-        door.close()
+        if link.abandoned_output is not None:
+            Path(link.abandoned_output.finished.path).unlink(missing_ok=True)
+        link.close()
 
 
 if __name__ == "__main__":

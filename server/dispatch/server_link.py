@@ -39,8 +39,8 @@ LAST_PATIENCE = 60.0
 """Seconds an engine may take to come to its next event once the process should end."""
 
 
-class Door:
-    """Where servers knock. Its own threads listen and say `alive`; the main thread runs errands."""
+class ServerLink:
+    """Where servers connect: threads of its own listen and say `alive` while the main one works."""
 
     def __init__(self, path: Path, *, slot: str, grace: float) -> None:
         """Listen at *path*, but answer nobody before `open`.
@@ -69,7 +69,7 @@ class Door:
     def open(self, device: str) -> None:
         """Greet servers from now on; *device* is the GPU's name or `cpu`."""
         self._device = device
-        threading.Thread(target=self._receive_servers, name="door", daemon=True).start()
+        threading.Thread(target=self._receive_servers, name="link", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def next_order(self) -> Run | None:
@@ -129,7 +129,7 @@ class Door:
                 log.warning("no server for %.0f s: ending", patience)
                 break
             except OSError:
-                # The main thread has closed the door.
+                # The main thread has closed the link.
                 return
             connection.settimeout(None)
             self._attend(Lines(connection))
@@ -190,7 +190,7 @@ class Door:
         try:
             self._server.send(message)
         except OSError:
-            # The receiving thread sees the end too and goes back to the door.
+            # The receiving thread sees the end too and goes back to the link.
             self._server.close()
             self._server = None
 
