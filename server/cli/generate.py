@@ -1,0 +1,238 @@
+"""`wan-local generate`: the endpoints without a server.
+
+The same input schema, planner, GPU process and slot messages as a job of the server, minus the
+queue: what works here works there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import orjson
+import typer
+from pydantic import BaseModel, ValidationError
+
+from server.cli.exits import ENGINE_EXITS, Exit, give_up
+from server.cli.flags import AsJson, DeviceFlag, WeightsDir, load_settings
+from server.cli.progress import Bar, JsonLines, PlainLines, Progress, on_terminal
+from server.dispatch.local_slot import LocalSlot, local_slots
+from server.dispatch.slot import (
+    Alive,
+    Cancel,
+    Cancelled,
+    Done,
+    Errand,
+    Failed,
+    Lost,
+    Quit,
+    Run,
+    Said,
+)
+from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
+from server.schemas.common import MAX_SEED, VideoFile
+from server.settings import Settings
+from wan_local.errors import BadCheckpoint, InvalidPlan, WeightsMissing
+from wan_local.events import Finished
+from wan_local.models.weights import find_checkpoint
+from wan_local.plan import VideoPlan
+
+ERRAND = Errand(job="generate", attempt=1)
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C, or the process was told to end."""
+
+
+def generate(  # noqa: PLR0913 - each parameter is a flag
+    endpoint: Annotated[str, typer.Argument(help="Id as `wan-local models` lists it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="MP4 to write.")] = Path("out.mp4"),
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p")] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--field", "-i", help="One input field: num_frames=49. May be repeated."),
+    ] = None,
+    body: Annotated[
+        Path | None, typer.Option("--input", help="JSON file with the request body; - is stdin.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED)] = None,
+    weights_dir: WeightsDir = None,
+    device: DeviceFlag = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make one video and exit."""
+    row = find_endpoint(endpoint)
+    if row is None:
+        give_up(Exit.USAGE, f"no endpoint {endpoint!r}; there are: {', '.join(ENDPOINTS)}")
+    request = _read_body(body) | _read_fields(fields or [])
+    request |= {k: v for k, v in {"prompt": prompt, "seed": seed}.items() if v is not None}
+    plan = _plan(row, request)
+    settings = load_settings(weights_dir=weights_dir, device=device)
+    _require_checkpoint(settings, plan)
+    if not output.parent.is_dir():
+        give_up(Exit.USAGE, f"there is no folder {output.parent}")
+    progress = JsonLines() if as_json else Bar() if on_terminal() else PlainLines()
+    done = _carry_out(settings, plan, output, progress)
+    answer = row.answer(_video_file(output, done), done.finished)
+    if as_json:
+        typer.echo(orjson.dumps({"kind": "output", "output": answer}))
+    else:
+        typer.echo(f"{output.absolute()}  seed {done.finished.seed}")
+
+
+def _read_body(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        text = typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
+        body = orjson.loads(text)
+    except (OSError, orjson.JSONDecodeError) as error:
+        give_up(Exit.USAGE, f"--input {path}: {error}")
+    if not isinstance(body, dict):
+        give_up(Exit.USAGE, f"--input {path}: not a JSON object")
+    return body
+
+
+def _read_fields(fields: list[str]) -> dict[str, Any]:
+    """Return `name=value` pairs as a body; a value that is JSON is taken as JSON."""
+    body: dict[str, Any] = {}
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals:
+            give_up(Exit.USAGE, f"-i {field}: write it as name=value")
+        try:
+            body[name] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            body[name] = value
+    return body
+
+
+def _plan(endpoint: Endpoint, request: dict[str, Any]) -> VideoPlan:
+    unknown = sorted(set(request) - set(endpoint.input.model_fields))
+    if unknown:
+        # The server ignores unknown fields, as clients send many. A typist means them.
+        give_up(Exit.USAGE, f"unknown: {', '.join(unknown)}; fields: {_fields(endpoint.input)}")
+    try:
+        wire = endpoint.input.model_validate(request)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        give_up(Exit.USAGE, "; ".join(lines))
+    seed = getattr(wire, "seed", None)
+    try:
+        return endpoint.plan(wire, secrets.randbelow(2**31) if seed is None else seed)
+    except InvalidPlan as error:
+        give_up(Exit.USAGE, str(error))
+
+
+def _fields(schema: type[BaseModel]) -> str:
+    return ", ".join(schema.model_fields)
+
+
+def _require_checkpoint(settings: Settings, plan: VideoPlan) -> None:
+    """Find out before a GPU process is started, which takes seconds."""
+    try:
+        find_checkpoint(settings.weights_dir, plan.model)
+    except WeightsMissing as error:
+        give_up(Exit.WEIGHTS_MISSING, str(error))
+    except BadCheckpoint as error:
+        give_up(Exit.FAILED, str(error))
+
+
+def _carry_out(settings: Settings, plan: VideoPlan, output: Path, progress: Progress) -> Done:
+    """Run *plan* in a GPU process of its own and put the video at *output*, whole or not at all."""
+    part = output.absolute().with_name(f".{output.stem}.{secrets.token_hex(4)}.part.mp4")
+    with tempfile.TemporaryDirectory(prefix="wan-local-") as folder, interruptible():
+        slot = _slot(settings.model_copy(update={"data_dir": Path(folder)}))
+        try:
+            slot.start()
+            slot.send(Run(errand=ERRAND, plan=plan, output=str(part)))
+            with progress:
+                done = _follow(slot, progress)
+            part.replace(output)
+        except Interrupted:
+            _cancel(slot)
+            give_up(Exit.CANCELLED, "stopped; nothing was written")
+        except Lost as error:
+            # The log goes with the folder: its last words are shown now or never.
+            give_up(Exit.FAILED, f"{error}\n{_tail(slot.log_path)}")
+        finally:
+            slot.send(Quit())
+            slot.kill()
+            part.unlink(missing_ok=True)
+    return done
+
+
+def _slot(settings: Settings) -> LocalSlot:
+    slots = local_slots(settings)
+    if not slots:
+        give_up(Exit.NO_GPU, "there is no CUDA device here; --device cpu runs on the CPU")
+    return slots[0]
+
+
+def _follow(slot: LocalSlot, progress: Progress) -> Done:
+    """Show what the slot says until the video is there."""
+    while True:
+        message = slot.receive()
+        if isinstance(message, Said):
+            progress.show(message.event)
+        elif isinstance(message, Done):
+            return message
+        elif isinstance(message, Failed):
+            give_up(ENGINE_EXITS.get(message.error, Exit.FAILED), message.message)
+        elif not isinstance(message, Alive):
+            raise Interrupted
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    if not log.exists():
+        return ""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _cancel(slot: LocalSlot) -> None:
+    """Let the engine drop the plan, so that it takes its own half-written file away."""
+    slot.send(Cancel(errand=ERRAND))
+    try:
+        while not isinstance(slot.receive(), Cancelled | Done | Failed):
+            pass
+    except (Lost, Interrupted):
+        return
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into `Interrupted`, wherever the block stands."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _video_file(path: Path, done: Done) -> VideoFile:
+    finished: Finished = done.finished
+    return VideoFile(
+        url=path.absolute().as_uri(),
+        content_type="video/mp4",
+        file_name=path.name,
+        file_size=done.size_bytes,
+        width=finished.size.width,
+        height=finished.size.height,
+        fps=finished.fps,
+        num_frames=finished.num_frames,
+        duration=finished.num_frames / finished.fps,
+    )

@@ -1,0 +1,95 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from server.certificates import make_certificates
+from server.cli import app
+from server.cli.doctor import (
+    CHECKS,
+    ask_child,
+    check_checkpoints,
+    check_keys,
+    check_tls,
+    judge_expiry,
+    judge_gpus,
+)
+from server.keys import KeyRing
+from server.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_dir=tmp_path, weights_dir=tmp_path / "weights", device="cpu")
+
+
+def test_a_machine_that_can_make_videos_is_told_so(tmp_path, weights):
+    """Exit code 0 is what an installer's script goes by."""
+    flags = ["--data-dir", str(tmp_path), "--weights-dir", str(weights), "--device", "cpu"]
+    result = CliRunner().invoke(app, ["doctor", "--json", *flags])
+    findings = json.loads(result.output)
+
+    assert 0 == result.exit_code
+    assert len(CHECKS) == len(findings)
+    assert "fail" not in {finding["verdict"] for finding in findings}
+
+
+def test_a_missing_checkpoint_fails_with_the_command_that_fetches_it(tmp_path):
+    """The commonest trouble of all, and the one with the longest command."""
+    flags = ["--data-dir", str(tmp_path), "--weights-dir", str(tmp_path), "--device", "cpu"]
+    result = CliRunner().invoke(app, ["doctor", *flags])
+
+    assert 1 == result.exit_code
+    assert "hf download" in result.output
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_fails():
+    """With `auto` the CPU steps in, which is a warning; with `cuda` nothing would run."""
+    assert "fail" == judge_gpus([], required=True).verdict
+    assert "warn" == judge_gpus([], required=False).verdict
+
+
+def test_a_small_gpu_is_a_warning():
+    """It works, and somebody should know before they wonder why it is slow."""
+    small = {"device": "cuda:0", "name": "NVIDIA Small", "memory_gb": 24.0}
+    large = {"device": "cuda:1", "name": "NVIDIA Large", "memory_gb": 80.0}
+
+    assert "ok" == judge_gpus([large], required=True).verdict
+    assert "warn" == judge_gpus([large, small], required=True).verdict
+    assert "cuda:0 NVIDIA Small 24 GB" == judge_gpus([small], required=True).text
+
+
+def test_a_child_that_fails_is_quoted():
+    """`import torch` fails in many ways; the last line of the traceback is the useful one."""
+    assert "ZeroDivisionError: division by zero" == ask_child("-c", "1 / 0")
+    assert [1, 2] == ask_child("-c", "print([1, 2])")
+
+
+def test_a_public_server_without_keys_fails(settings):
+    """`serve` would refuse to start; better to hear it here."""
+    public = settings.model_copy(update={"host": "0.0.0.0"})
+
+    assert "fail" == check_keys(public).verdict
+    KeyRing(settings.data_dir / "keys.json").create("Ada")
+    assert "ok" == check_keys(public).verdict
+
+
+def test_a_certificate_about_to_expire_is_a_warning(settings):
+    """Clients fail on the day after, all of them at once."""
+    now = datetime.now(UTC)
+
+    assert "no certificate" == check_tls(settings).text
+    make_certificates(settings.data_dir / "tls")
+    assert "ok" == check_tls(settings).verdict
+    assert "ok" == judge_expiry(now + timedelta(days=31), now).verdict
+    assert "warn" == judge_expiry(now + timedelta(days=29), now).verdict
+
+
+def test_a_broken_checkpoint_is_not_taken_for_a_good_one(settings):
+    """A download that stopped half-way leaves a folder that looks right from outside."""
+    folder = settings.weights_dir / "wan2.2-t2v-a14b"
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text("{}")
+
+    assert "fail" == check_checkpoints(settings).verdict

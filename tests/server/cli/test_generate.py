@@ -1,0 +1,120 @@
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from server.cli import app
+from tests.contract.sync_client import ENDPOINT
+from tests.running_server import ROOT
+from tests.watching import assert_moving_pictures, watch
+
+TINY = ["-i", "resolution=480p", "-i", "num_frames=17", "-i", "num_inference_steps=2"]
+TINY += ["-i", "interpolator_model=none", "--device", "cpu"]
+LONG = ["-i", "resolution=720p", "-i", "num_frames=161", "-i", "num_inference_steps=40"]
+LONG += ["-i", "interpolator_model=none", "--device", "cpu"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "server.cli", "generate", ENDPOINT, *map(str, arguments)]
+
+
+def refuse(*arguments):
+    """Run it in this process: everything here is refused before a GPU process is started."""
+    return CliRunner().invoke(app, ["generate", *map(str, arguments)])
+
+
+def test_a_video_without_a_server(weights, tmp_path):
+    """The shortest way from a prompt to a file, for a script."""
+    output = tmp_path / "out.mp4"
+    flags = ["--prompt", "a cat", "-o", output, "--weights-dir", weights, *TINY]
+    ran = subprocess.run(command(*flags), cwd=ROOT, capture_output=True, text=True)
+
+    assert 0 == ran.returncode, ran.stderr
+    assert ran.stdout.startswith(str(output))
+    assert "step 2 of 2" in ran.stderr
+    assert_moving_pictures(watch(output), 17)
+    assert [output] == list(tmp_path.iterdir())
+
+
+def test_json_lines_end_with_the_endpoints_own_body(weights, tmp_path):
+    """What a program learned from the hosted service it can read here as well."""
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps({"prompt": "a cat", "seed": 3}))
+    flags = ["--input", body, "--json", "-o", tmp_path / "out.mp4", "--weights-dir", weights, *TINY]
+    ran = subprocess.run(command(*flags), cwd=ROOT, capture_output=True, text=True)
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+
+    assert "output" == lines[-1]["kind"]
+    assert 3 == lines[-1]["output"]["seed"]
+    assert 17 == lines[-1]["output"]["video"]["num_frames"]
+    assert [1, 2] == [line["step"] for line in lines if line["kind"] == "step"]
+
+
+def test_interrupting_it_leaves_nothing_behind(weights, tmp_path):
+    """Half a video looks like a video until somebody plays it."""
+    flags = ["--prompt", "a cat", "-o", tmp_path / "out.mp4", "--weights-dir", weights, *LONG]
+    with subprocess.Popen(
+        command(*flags, "--json"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            if json.loads(line)["kind"] == "step":
+                break
+        process.send_signal(signal.SIGINT)
+        error = process.stderr.read()
+
+    assert 6 == process.returncode
+    assert "nothing was written" in error
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_missing_checkpoint_is_exit_code_3(tmp_path):
+    """A script that provisions machines goes by the code; a person by the command."""
+    result = refuse(ENDPOINT, "-p", "a cat", "-o", tmp_path / "o.mp4", "--weights-dir", tmp_path)
+
+    assert 3 == result.exit_code
+    assert "hf download" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["fal-ai/wan/nothing", "-p", "a cat"], "fal-ai/wan/nothing"),
+        ([ENDPOINT], "prompt"),
+        ([ENDPOINT, "-p", "a cat", "-i", "num_frames=5"], "num_frames"),
+        ([ENDPOINT, "-p", "a cat", "-i", "num_frame=17"], "num_frame;"),
+        ([ENDPOINT, "-p", "a cat", "-i", "num_frames"], "name=value"),
+        ([ENDPOINT, "--input", "/nowhere.json"], "/nowhere.json"),
+    ],
+)
+def test_what_cannot_be_right_is_exit_code_2_and_named(arguments, named, tmp_path):
+    """The server ignores a field it does not know; at a keyboard it is a typo."""
+    result = refuse(*arguments)
+
+    assert 2 == result.exit_code
+    assert named in result.stderr
+
+
+def test_a_body_on_stdin_is_read(tmp_path):
+    """`jq ... | wan-local generate ... --input -`."""
+    result = CliRunner().invoke(
+        app, ["generate", ENDPOINT, "--input", "-"], input='{"prompt": "a cat", "num_frames": 5}'
+    )
+
+    assert 2 == result.exit_code
+    assert "num_frames" in result.stderr
+
+
+def test_a_folder_that_is_not_there_is_found_out_first(weights, tmp_path):
+    """Not after ten minutes on the GPU."""
+    output = tmp_path / "nowhere" / "out.mp4"
+    result = refuse(ENDPOINT, "-p", "a cat", "-o", output, "--weights-dir", weights)
+
+    assert 2 == result.exit_code
+    assert str(output.parent) in result.stderr
