@@ -1,0 +1,196 @@
+"""What a status poll and a submission cost the server: CPU time, measured from outside.
+
+    python -m benchmarks.polls [--polls 5000] [--submits 2000]
+
+Needs `make install` and the small checkpoint (python weights/build_small.py). Starts `wan-local
+serve` with an engine that never ends a job, fills the queue, and asks over one
+kept-alive connection on loopback. The CPU time is the server process's own, from /proc, so the
+client's share is not in it. Prints a table and writes benchmarks/results/<date>-polls-<cpu>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wan_local.events import Event, StepDone
+
+ROOT = Path(__file__).parent.parent
+ENDPOINT = "/queue/fal-ai/wan/v2.2-a14b/text-to-video"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class EndlessEngine:
+    """Stands in for the engine: the first job runs for ever and all others wait."""
+
+    device_name = "none"
+
+    def run(self, _plan: object, _output: Path) -> Generator[Event, None, None]:
+        """Say once a second that a step is done."""
+        while True:
+            yield StepDone(1, 2)
+            time.sleep(1)
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+def endless_engine(_weights_dir: Path, _device: str) -> EndlessEngine:
+    """Open the engine; named by the setting WAN_LOCAL_ENGINE."""
+    return EndlessEngine()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one request, on average."""
+
+    what: str
+    requests: int
+    server_cpu_us: float
+    wall_us: float
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description="CPU time per status poll and per submission.")
+    parser.add_argument("--polls", type=int, default=5000)
+    parser.add_argument("--submits", type=int, default=2000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as (pid, port):
+        costs = measure(pid, port, polls=arguments.polls, submits=arguments.submits)
+    print(f"\n{'':24}{'requests':>10}{'server CPU':>14}{'wall':>12}")
+    for cost in costs:
+        cpu, wall = f"{cost.server_cpu_us:.0f} µs", f"{cost.wall_us:.0f} µs"
+        print(f"{cost.what:24}{cost.requests:>10}{cpu:>14}{wall:>12}")
+    path = write_results(costs)
+    print(f"\n{path.relative_to(ROOT)}")
+
+
+def measure(pid: int, port: int, *, polls: int, submits: int) -> list[Cost]:
+    """Fill the queue, then poll jobs at its head, its middle and its end."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    ids: list[str] = []
+
+    def submit() -> None:
+        body = json.dumps({"prompt": "a red balloon rises over the city", "seed": len(ids)})
+        ids.append(ask(connection, "POST", ENDPOINT, body)["request_id"])
+
+    def poll(id: str) -> Callable[[], None]:
+        path = f"/queue/fal-ai/wan/requests/{id}/status?logs=1"
+        return lambda: void(ask(connection, "GET", path))
+
+    for _ in range(50):
+        submit()
+    costs = [cost(pid, "submit", submits, submit)]
+    costs.append(cost(pid, "poll, running", polls, poll(ids[0])))
+    costs.append(cost(pid, f"poll, {len(ids) // 2} ahead", polls, poll(ids[len(ids) // 2])))
+    costs.append(cost(pid, f"poll, {len(ids) - 2} ahead", polls, poll(ids[-1])))
+    return costs
+
+
+def cost(pid: int, what: str, requests: int, request: Callable[[], None]) -> Cost:
+    """Make *requests* requests one after the other and share out what they cost."""
+    cpu, wall = cpu_seconds(pid), time.perf_counter()
+    for _ in range(requests):
+        request()
+    wall, cpu = time.perf_counter() - wall, cpu_seconds(pid) - cpu
+    return Cost(what, requests, cpu / requests * 1e6, wall / requests * 1e6)
+
+
+def ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
+) -> dict[str, Any]:
+    """Make one request on the kept-alive connection."""
+    connection.request(method, path, body, {"content-type": "application/json"})
+    response = connection.getresponse()
+    answer: dict[str, Any] = json.loads(response.read())
+    if response.status not in {200, 202}:
+        msg = f"{method} {path}: {response.status} {answer}"
+        raise RuntimeError(msg)
+    return answer
+
+
+def void(_: object) -> None:
+    """Drop a value."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of process *pid*, all its threads, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run a server with the endless engine; yields its process id and its port."""
+    ready = folder / "ready.json"
+    # The checkpoint is looked for at submission; the endless engine never opens it.
+    weights = ROOT / "weights" / "mini"
+    flags = ["--data-dir", folder, "--weights-dir", weights, "--device", "cpu"]
+    flags += ["--port", "0", "--ready-file", ready]
+    environment = os.environ | {"WAN_LOCAL_ENGINE": "benchmarks.polls:endless_engine"}
+    environment |= {"WAN_LOCAL_DRAIN_TIMEOUT": "0"}
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "server.cli", "serve", *flags],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while not ready.exists():
+            if process.poll() is not None:
+                sys.exit((folder / "server.log").read_text())
+            time.sleep(0.05)
+        place = json.loads(ready.read_text())
+        yield place["pid"], place["port"]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def write_results(costs: list[Cost]) -> Path:
+    """Write the costs with the machine they were measured on."""
+    now = datetime.now(UTC)
+    model = cpu_model()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    result = {
+        "benchmark": "polls",
+        "date": now.isoformat(timespec="seconds"),
+        "commit": commit,
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "costs": [asdict(cost) for cost in costs],
+    }
+    name = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+    path = ROOT / "benchmarks" / "results" / f"{now:%Y-%m-%d}-polls-{name}.json"
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the kernel tells it."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+if __name__ == "__main__":
+    main()
