@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 from starlette.requests import Request
@@ -34,7 +33,7 @@ class System:
 
     async def health(self, _: Request) -> Response:
         """Say that the server answers; anyone may ask."""
-        return answer({"status": "ok", "version": version("wan-local")})
+        return answer({"status": "ok"})
 
     async def slots(self, _: Request) -> Response:
         """Return what each slot is doing, and how many jobs stand where."""
