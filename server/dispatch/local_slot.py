@@ -274,9 +274,11 @@ class _Process:
         os.close(self._handle)
 
     def _is_there(self) -> bool:
-        # One that has ended and that we have not waited for still owns its group's number.
+        if self._child is not None:
+            # Until we have waited for it, its number and its group's are nobody else's.
+            return self._child.returncode is None
         ended, _, _ = select.select([self._handle], [], [], 0)
-        return self._child is not None or not ended
+        return not ended
 
 
 def local_slots(settings: Settings) -> list[LocalSlot]:

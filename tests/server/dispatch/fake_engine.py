@@ -11,7 +11,7 @@ The prompt is a list of commands, so that a test steers a process it cannot reac
     bug                      fail as no engine should
     broken                   fail as CUDA does after a device-side assert
     hungry                   run out of main memory
-    corrupt                  leave a file that is not what was hashed
+    nothing                  say that it is finished, and leave no file
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class FakeEngine:
         try:
             part.write_bytes(_video(plan, output))
             yield FramesWritten(plan.num_frames, plan.num_frames)
-            part.replace(output)
+            if "nothing" not in commands:
+                part.replace(output)
         finally:
             part.unlink(missing_ok=True)
         yield Finished(
@@ -74,6 +75,12 @@ def open_engine(weights_dir: Path, device: str) -> FakeEngine:
     """Open it, as `wan_local.engine.open_engine` would; `missing` weights cannot be opened."""
     if weights_dir.name == "missing":
         raise FileNotFoundError(weights_dir)
+    return FakeEngine()
+
+
+def open_slowly(weights_dir: Path, device: str) -> FakeEngine:
+    """Take for ever to open."""
+    time.sleep(3600)
     return FakeEngine()
 
 
