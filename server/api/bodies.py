@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,6 +12,9 @@ from server.api.errors import Refused
 
 SLOWEST = 16 * 1024
 """Bytes a second that a body must keep up on the whole: a byte a minute is an attack."""
+DRAINED = 64 * 2**20
+"""Bytes read on and dropped after a body has turned out too long. The connection is reset if some
+are left, and the client sees that instead of the 413: fal_client would send it all ten times."""
 
 
 async def read_body(request: Request, limit: int, patience: float) -> bytes:
@@ -37,7 +41,7 @@ async def chunks(request: Request, limit: int, patience: float) -> AsyncIterator
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+        raise await _too_large(request, limit, patience)
     clock = asyncio.get_running_loop().time
     begun, received = clock(), 0
     while True:
@@ -51,13 +55,23 @@ async def chunks(request: Request, limit: int, patience: float) -> AsyncIterator
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         received += len(chunk)
+        more: bool = message.get("more_body", False)
         if received > limit:
-            raise _too_large(limit)
+            raise await _too_large(request, limit, patience, more=more)
         if chunk:
             yield chunk
-        if not message.get("more_body", False):
+        if not more:
             return
 
 
-def _too_large(limit: int) -> Refused:
+async def _too_large(
+    request: Request, limit: int, patience: float, *, more: bool = True
+) -> Refused:
+    dropped = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while more and dropped < DRAINED:
+                message = await request.receive()
+                dropped += len(message.get("body", b""))
+                more = message.get("more_body", False)
     return Refused(413, {"detail": f"The request body is larger than {limit} bytes"})

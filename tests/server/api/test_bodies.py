@@ -49,13 +49,32 @@ async def test_a_body_is_put_together():
 
 
 async def test_a_declared_length_is_believed_when_it_is_too_much():
-    """Nothing is read of it."""
-    assert 413 == await refusal(read_body(request(b"never read", content_length="4"), 3, 60))
+    """It is read on, or the client would see a broken connection instead of the answer."""
+    body = [b"ab", b"cd"]
+    whole = request(*body, content_length="4")
+
+    assert 413 == await refusal(read_body(whole, 3, 60))
 
 
 async def test_a_declared_length_is_not_believed_when_it_is_little():
     """What counts are the bytes."""
     assert 413 == await refusal(read_body(request(b"ab", b"cd", content_length="1"), 3, 60))
+
+
+async def test_an_endless_body_is_not_read_for_ever(monkeypatch):
+    """Reading on is a courtesy with an end: in bytes and in time."""
+    monkeypatch.setattr(bodies, "DRAINED", 10)
+    reads = []
+
+    async def receive():
+        reads.append(1)
+        return {"type": "http.request", "body": b"xxxx", "more_body": True}
+
+    endless = Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+    assert 413 == await refusal(read_body(endless, 3, 60))
+    assert 4 == len(reads)
+    assert 413 == await refusal(read_body(request(b"xxxx", 60), 3, 0.05))
 
 
 async def test_a_body_without_a_length_is_cut_at_the_limit():
