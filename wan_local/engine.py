@@ -22,7 +22,7 @@ from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
 from wan_local.stages.decode import decode_frames
 from wan_local.stages.denoise import Guidance, denoise
-from wan_local.stages.latents import initial_latents
+from wan_local.stages.latents import SPATIAL_STRIDE, initial_latents
 from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_prompt, tokenize
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
@@ -77,21 +77,26 @@ class Engine:
             OutOfMemory: If a stage does not fit on the device.
             EncodingFailed: If ffmpeg refuses the frames.
         """
-        clock = _Stopwatch(self._device)
+        clock = Stopwatch(self._device)
         try:
-            yield from self._journey(plan, output, clock)
+            latents = yield from self.sample(plan, clock)
+
+            yield clock.start(Stage.DECODE)
+            yield from self._decode(plan, latents, output)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(error, clock.stage, plan, self._device) from error
+        yield Finished(
+            path=str(output),
+            size=_size_of(latents),
+            num_frames=plan.num_frames,
+            fps=plan.fps,
+            seed=plan.sampling.seed,
+            timings=clock.stop(),
+            prompt=plan.prompt.text,
+        )
 
-    def close(self) -> None:
-        """Give all memory back."""
-        self._models.close()
-        self._checkpoints.clear()
-        self._embeds = EmbedsCache()
-
-    def _journey(
-        self, plan: VideoPlan, output: Path, clock: _Stopwatch
-    ) -> Generator[Event, None, None]:
+    def sample(self, plan: VideoPlan, clock: Stopwatch) -> Generator[Event, None, Latents]:
+        """Carry *plan* as far as its latents, which it returns."""
         if missing := [part for part in HEAVY if f"{plan.model}/{part}" not in self._models.loaded]:
             yield clock.start(Stage.LOAD)
         checkpoint = self._checkpoint(plan.model)
@@ -113,19 +118,13 @@ class Engine:
 
         yield clock.start(Stage.DENOISE)
         noise = initial_latents(size, plan.latent_frames, seed=plan.sampling.seed)
-        latents = yield from self._denoise(plan, size, noise, embeds, legs=legs, solver=solver)
+        return (yield from self._denoise(plan, noise, embeds, legs=legs, solver=solver))
 
-        yield clock.start(Stage.DECODE)
-        yield from self._decode(plan, size, latents, output)
-        yield Finished(
-            path=str(output),
-            size=size,
-            num_frames=plan.num_frames,
-            fps=plan.fps,
-            seed=plan.sampling.seed,
-            timings=clock.stop(),
-            prompt=plan.prompt.text,
-        )
+    def close(self) -> None:
+        """Give all memory back."""
+        self._models.close()
+        self._checkpoints.clear()
+        self._embeds = EmbedsCache()
 
     def _embed(self, model: str, texts: Sequence[TokenIds]) -> list[PromptEmbeds]:
         unknown = [text for text in dict.fromkeys(texts) if not self._embeds.has(model, text)]
@@ -139,7 +138,6 @@ class Engine:
     def _denoise(
         self,
         plan: VideoPlan,
-        size: Size,
         noise: Latents,
         embeds: list[PromptEmbeds],
         *,
@@ -148,7 +146,7 @@ class Engine:
     ) -> Generator[StepDone, None, Latents]:
         latents = noise.to(self._device)
         prompt, negative = embeds[0], embeds[1] if len(embeds) > 1 else None
-        room = expert_room(size, plan.latent_frames)
+        room = expert_room(_size_of(noise), plan.latent_frames)
         for leg in legs:
             with self._models.hold(f"{plan.model}/{leg.expert}", room=room) as transformer:
                 latents = yield from denoise(
@@ -163,9 +161,9 @@ class Engine:
         return latents
 
     def _decode(
-        self, plan: VideoPlan, size: Size, latents: Latents, output: Path
+        self, plan: VideoPlan, latents: Latents, output: Path
     ) -> Generator[FramesWritten, None, None]:
-        done = 0
+        size, done = _size_of(latents), 0
         with (
             self._models.hold(f"{plan.model}/vae", room=vae_room(size)) as vae,
             VideoWriter(output, size, fps=plan.fps, encoding=plan.encoding) as video,
@@ -190,8 +188,8 @@ class Engine:
         return load_component(folder, component, compute_dtype(self._device))
 
 
-class _Stopwatch:
-    """Seconds spent in each stage."""
+class Stopwatch:
+    """Seconds that one run spent in each stage."""
 
     def __init__(self, device: torch.device) -> None:
         self.stage: Stage | None = None
@@ -213,6 +211,10 @@ class _Stopwatch:
         if self.stage is not None:
             self._timings[self.stage.value] = round(time.perf_counter() - self._started, 3)
         return dict(self._timings)
+
+
+def _size_of(latents: Latents) -> Size:
+    return Size(latents.shape[4] * SPATIAL_STRIDE, latents.shape[3] * SPATIAL_STRIDE)
 
 
 def _deviations(

@@ -43,12 +43,12 @@ Two drops of ink fall into clear water; A red balloon rises over The city at nig
 WIDE_SIZES = {"832x480": (112, 64), "1024x576": (144, 80), "1280x720": (224, 128)}
 SQUARE_SIZES = {"624x624": (80, 80), "768x768": (112, 112), "960x960": (160, 160)}
 
-# Fresh layers leave the picture a flat grey and let the prompt change nothing that survives eight
-# bits; these gains make frames span the range of a byte (standard deviation 0.35 of [-1, 1], under
-# 2 % clipped) and two prompts' latents differ by about 1 %.
+# Fresh layers leave the picture a flat grey and let the prompt change next to nothing; these gains
+# make frames span the range of a byte and two prompts' latents differ by some 2 %. The experts'
+# last layer has no gain: doubling it doubled what rounding in the text encoder (1e-6) does to the
+# latents, from 7e-6 to 1.2e-5, past the 1e-5 within which tests compare with diffusers.
 PICTURE_GAIN = 1.4
-VELOCITY_GAIN = 2.0
-TEXT_GAIN = 16.0
+TEXT_GAIN = 8.0
 
 
 def build(out: Path) -> Path:
@@ -117,7 +117,6 @@ def transformer() -> WanTransformer3DModel:
         qk_norm="rms_norm_across_heads",
         rope_max_seq_len=128,
     )
-    _scale(model.proj_out, VELOCITY_GAIN)
     for block in model.blocks:
         _scale(block.attn2.to_out, TEXT_GAIN)
     return model

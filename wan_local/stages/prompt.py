@@ -77,8 +77,9 @@ def encode_prompt(encoder: nn.Module, text: TokenIds, *, device: torch.device) -
     """Embed *text* and pad with zeros.
 
     Only the text is encoded: padding is masked inside the encoder and replaced by zeros after it,
-    so encoding 512 positions gives the same embeddings for some eight times the work. The zeros
-    are not idle: the transformers attend to all 512 rows.
+    so encoding all 512 positions gives the same embeddings for more work. The same but for the
+    rounding of differently shaped products: 1e-6 in float32. The zeros are not idle: the
+    transformers attend to all 512 rows.
     """
     ids = torch.tensor([text.ids], device=device)
     embeds = encoder(ids, torch.ones_like(ids)).last_hidden_state
