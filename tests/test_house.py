@@ -35,6 +35,9 @@ WEB_MODULES = [
     "server.jobs.model",
     "server.dispatch.slot",
     "server.cli",
+    "server.app",
+    "server.services",
+    "server.certificates",
 ]
 
 
