@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -34,6 +35,16 @@ GRACE = 15.0
 """Seconds; JavaScript's delays before a retry are 1, 2 and 4 s, a quarter more at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A job whose client left."""
+
+    fingerprint: str
+    """Of the call that may take it over."""
+    timer: asyncio.Task[None]
+    """Cancels the job in the end."""
+
+
 class Run:
     """The handlers of `/run`."""
 
@@ -50,8 +61,7 @@ class Run:
         self._watcher = watcher
         self._grace = grace
         self._connected: Counter[str] = Counter()
-        self._orphans: dict[str, str] = {}
-        self._pending: set[asyncio.Task[None]] = set()
+        self._orphans: dict[str, Orphan] = {}
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -106,10 +116,19 @@ class Run:
 
     async def _enter(self, application: Application) -> Job:
         """Return the job to wait for: one that lost its client a moment ago, or a new one."""
-        orphan = self._orphans.pop(application.fingerprint, None)
-        job = self._known(orphan) or await self._admission.submit(application)
+        job = self._lost(application.fingerprint) or await self._admission.submit(application)
         self._connected[job.id] += 1
+        # An idempotency key may lead to an orphan too, whatever the body was.
+        orphan = self._orphans.pop(job.id, None)
+        if orphan is not None:
+            orphan.timer.cancel()
         return job
+
+    def _lost(self, fingerprint: str) -> Job | None:
+        for id, orphan in self._orphans.items():
+            if orphan.fingerprint == fingerprint:
+                return self._known(id)
+        return None
 
     def _leave(self, application: Application, id: str) -> None:
         """Count one client less; the last one to leave a job that goes on makes it an orphan."""
@@ -121,16 +140,13 @@ class Run:
         if job is None or job.state.is_final:
             return
         log.info("job %s: its client left", id, extra={"job": id})
-        self._orphans[application.fingerprint] = id
-        waiting = asyncio.get_running_loop().create_task(self._give_up(application, id))
-        self._pending.add(waiting)
-        waiting.add_done_callback(self._pending.discard)
+        timer = asyncio.get_running_loop().create_task(self._give_up(id))
+        self._orphans[id] = Orphan(application.fingerprint, timer)
 
-    async def _give_up(self, application: Application, id: str) -> None:
+    async def _give_up(self, id: str) -> None:
         await asyncio.sleep(self._grace)
-        if self._orphans.get(application.fingerprint) != id:
-            return
-        del self._orphans[application.fingerprint]
+        # Off the list before the cancel, which takes a moment: nobody may adopt it any more.
+        del self._orphans[id]
         try:
             await run_in_threadpool(self._jobs.cancel, id)
         except (StoreUnavailable, UnknownJob) as error:

@@ -167,6 +167,18 @@ async def test_two_connected_clients_never_share_a_job(build, hand):
     assert [200, 200] == [call.status for call in calls]
 
 
+async def test_two_clients_with_the_same_words_that_leave_free_two_gpus(build, hand, services):
+    """Equal calls have one fingerprint: the second to leave must not hide the first."""
+    app = build(0.05)
+    calls = [Call(app, f"/run/{T2V}") for _ in range(2)]
+    await until(lambda: hand.queued() == 2)
+    jobs = [hand.start(), hand.start()]
+    for call in calls:
+        await call.hang_up()
+
+    await until(lambda: all(services.jobs.get(job.id).cancel_requested for job in jobs))
+
+
 @pytest.mark.parametrize(
     ("path", "body", "owner"),
     [
@@ -198,6 +210,23 @@ async def test_an_idempotency_key_shares_a_job_until_the_last_leaves(build, hand
     job = hand.start()
     await first.hang_up()
     await asyncio.sleep(0.05)
+
+    assert not services.jobs.get(job.id).cancel_requested
+    hand.finish(job)
+    await second.task
+    assert 200 == second.status
+
+
+async def test_an_idempotency_key_leads_back_to_a_lost_job(build, hand, services):
+    """Even with a body that was put together differently; its timer must not fire then."""
+    app = build(0.1)
+    header = [(b"idempotency-key", b"shot-12")]
+    first = Call(app, f"/run/{T2V}", {"prompt": "a"}, headers=header)
+    await until(hand.queued)
+    job = hand.start()
+    await first.hang_up()
+    second = Call(app, f"/run/{T2V}", {"prompt": "a", "seed": None}, headers=header)
+    await asyncio.sleep(0.3)
 
     assert not services.jobs.get(job.id).cancel_requested
     hand.finish(job)
