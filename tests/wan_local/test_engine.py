@@ -1,0 +1,317 @@
+"""A plan's whole journey on the CPU, and every way in which it can be cut short."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from tests.wan_local.plans import T2V, a_plan
+from tests.wan_local.test_video import children
+from wan_local.engine import Stopwatch, _out_of_memory, open_engine
+from wan_local.errors import (
+    BadCheckpoint,
+    EncodingFailed,
+    InvalidPlan,
+    OutOfMemory,
+    UnknownModel,
+    WanLocalError,
+    WeightsMissing,
+)
+from wan_local.events import Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.geometry import Size
+from wan_local.plan import InterpolationSpec, LoraRef, PromptSpec
+from wan_local.video import probe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def fresh(weights):
+    """An engine that has loaded nothing yet."""
+    engine = open_engine(weights, "cpu")
+    yield engine
+    engine.close()
+
+
+def of_kind(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_the_first_plan_visits_every_stage_once_and_in_order(fresh, tmp_path):
+    """Clients see one story: load, prompt, denoise, decode, done."""
+    events = list(fresh.run(a_plan(), tmp_path / "a.mp4"))
+
+    assert list(Stage) == [event.stage for event in of_kind(StageStarted, events)]
+    assert [StepDone(i, 4) for i in (1, 2, 3, 4)] == of_kind(StepDone, events)
+    assert [1, 5, 9] == sorted({event.done for event in of_kind(FramesWritten, events)})
+    assert {9} == {event.total for event in of_kind(FramesWritten, events)}
+    assert isinstance(events[-1], Finished)
+
+
+def test_the_second_plan_loads_nothing(fresh, tmp_path):
+    """Weights stay; that is what a server is for."""
+    list(fresh.run(a_plan(), tmp_path / "a.mp4"))
+    events = list(fresh.run(a_plan(seed=8), tmp_path / "b.mp4"))
+
+    assert Stage.LOAD not in [event.stage for event in of_kind(StageStarted, events)]
+
+
+def test_the_video_is_what_the_plan_says(engine, tmp_path):
+    """The answer's size, length and speed are read from this event and this file."""
+    *_, finished = engine.run(a_plan(fps=24), tmp_path / "a.mp4")
+    info = probe(tmp_path / "a.mp4")
+
+    assert (str(tmp_path / "a.mp4"), 7, "a cat baking a cake") == (
+        finished.path,
+        finished.seed,
+        finished.prompt,
+    )
+    assert (Size(64, 48), 9, 24) == (finished.size, finished.num_frames, finished.fps)
+    assert (Size(64, 48), 9, 24) == (info.size, info.num_frames, info.fps)
+    assert {"prompt", "denoise", "decode"} == finished.timings.keys() - {"load"}
+    assert all(seconds >= 0 for seconds in finished.timings.values())
+
+
+def test_the_video_shows_what_diffusers_would_show(engine, oracle, tmp_path):
+    """From the plan to the decoded MP4, end to end, against WanPipeline's frames."""
+    plan = a_plan(size=Size(96, 64))
+    list(engine.run(plan, tmp_path / "a.mp4"))
+    theirs = oracle(plan, "np")[0] * 255
+
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        ours = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    # Brightness only: random weights make colours flicker by the pixel, which 4:2:0 halves.
+    luma = np.array([0.2126, 0.7152, 0.0722])
+    assert theirs.shape == ours.shape
+    assert np.corrcoef((theirs @ luma).ravel(), (ours @ luma).ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("num_frames", [1, 17, 80])
+def test_the_client_gets_as_many_frames_as_it_asked_for(engine, tmp_path, num_frames):
+    """Counts off the grid of 4k+1 are rounded up and cut, never down."""
+    plan = a_plan(num_frames=num_frames, size=Size(32, 32), steps=2)
+    *_, finished = engine.run(plan, tmp_path / "a.mp4")
+
+    assert num_frames == finished.num_frames == probe(tmp_path / "a.mp4").num_frames
+
+
+def test_a_full_size_plan_is_generated_small_and_says_so(engine, tmp_path):
+    """A test checkpoint must never pass for Wan 2.2."""
+    plan = a_plan(size=Size(832, 480), steps=1, num_frames=1)
+    events = list(engine.run(plan, tmp_path / "a.mp4"))
+
+    assert [
+        "wan2.2-t2v-a14b-mini (random weights) is a small test checkpoint: "
+        "832×480 is generated at 112×64"
+    ] == [event.message for event in of_kind(Warned, events)]
+    assert Size(112, 64) == events[-1].size == probe(tmp_path / "a.mp4").size
+
+
+def test_what_is_not_done_is_said_in_the_log(engine, tmp_path):
+    """The client that asked for it must be able to find out."""
+    plan = a_plan(
+        steps=1,
+        interpolation=InterpolationSpec(model="rife", frames_between=1),
+        loras=(LoraRef(name="a14b-4step"),),
+        prompt=PromptSpec(text="cat " * 600, negative="dog " * 600),
+    )
+    said = " ".join(e.message for e in of_kind(Warned, engine.run(plan, tmp_path / "a.mp4")))
+
+    assert "a small test checkpoint, not Wan 2.2" in said
+    assert "a14b-4step is not applied" in said
+    assert "interpolation with rife" in said
+    assert "the prompt has" in said
+    assert "the negative prompt has" in said
+    assert "tokens and the model reads 512" in said
+
+
+def test_the_negative_prompt_is_encoded_once_and_only_if_it_counts(fresh, tmp_path):
+    """On a full card, every encoding moves an 11 GB encoder in and an expert out."""
+    encoded = []
+    list(fresh.run(a_plan(guidance_high=1, guidance_low=1), tmp_path / "a.mp4"))
+    with fresh._models.hold(f"{T2V}/text_encoder") as encoder:
+        encoder.register_forward_pre_hook(lambda *_: encoded.append(1))
+
+    list(fresh.run(a_plan(guidance_high=1, guidance_low=1), tmp_path / "a.mp4"))
+    assert 0 == len(encoded)  # the prompt is known, the negative one is not asked for
+    list(fresh.run(a_plan(), tmp_path / "a.mp4"))
+    assert 1 == len(encoded)
+    other = PromptSpec(text="a dog", negative=a_plan().prompt.negative)
+    list(fresh.run(a_plan(prompt=other), tmp_path / "a.mp4"))
+    assert 2 == len(encoded)
+
+
+def test_the_same_plan_makes_the_same_file(engine, fresh, tmp_path):
+    """Warm or cold, first or retried: a seed is a promise."""
+    for name, one in (("warm", engine), ("cold", fresh), ("again", fresh)):
+        list(one.run(a_plan(), tmp_path / name))
+    list(fresh.run(a_plan(seed=8), tmp_path / "other"))
+
+    assert (tmp_path / "warm").read_bytes() == (tmp_path / "cold").read_bytes()
+    assert (tmp_path / "warm").read_bytes() == (tmp_path / "again").read_bytes()
+    assert (tmp_path / "warm").read_bytes() != (tmp_path / "other").read_bytes()
+
+
+def test_closing_at_any_event_frees_everything_and_changes_nothing(engine, tmp_path):
+    """A cancel may come at any step, in decoding and in encoding, and the next job is innocent."""
+    plan = a_plan(size=Size(32, 32))
+    events = list(engine.run(plan, tmp_path / "reference"))
+    reference = (tmp_path / "reference").read_bytes()
+    (tmp_path / "reference").unlink()
+    assert len(of_kind(StepDone, events)) == 4
+    assert len(of_kind(FramesWritten, events)) >= 3
+
+    for stop in range(1, len(events) - 1):
+        run = engine.run(a_plan(size=Size(32, 32), seed=stop), tmp_path / "cancelled")
+        for _ in range(stop):
+            next(run)
+        run.close()
+
+        assert frozenset() == engine.held, f"after event {stop}"
+        assert [] == list(tmp_path.iterdir()), f"after event {stop}"
+        assert [] == children(), f"after event {stop}"
+        assert not torch.is_inference_mode_enabled()
+
+        list(engine.run(plan, tmp_path / "next"))
+        assert reference == (tmp_path / "next").read_bytes(), f"after event {stop}"
+        (tmp_path / "next").unlink()
+
+
+def test_closing_before_the_first_event_is_nothing(engine, tmp_path):
+    """A job cancelled on its way to the GPU."""
+    engine.run(a_plan(), tmp_path / "a.mp4").close()
+
+    assert frozenset() == engine.held
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_dropped_generator_is_a_closed_one(engine, tmp_path):
+    """A caller that crashed does not close politely."""
+    run = engine.run(a_plan(), tmp_path / "a.mp4")
+    while not isinstance(next(run), FramesWritten):
+        pass
+    del run
+    gc.collect()
+
+    assert frozenset() == engine.held
+    assert [] == list(tmp_path.iterdir())
+    assert [] == children()
+
+
+def test_the_callers_mode_is_its_own_between_events(engine, tmp_path):
+    """A generator that leaked inference mode would make the caller's tensors read-only."""
+    modes = {torch.is_inference_mode_enabled() for _ in engine.run(a_plan(), tmp_path / "a.mp4")}
+
+    assert {False} == modes
+
+
+def test_an_error_in_the_middle_frees_everything_too(engine, tmp_path):
+    """A folder that vanished while the GPU worked."""
+    with pytest.raises(EncodingFailed, match="No such file"):
+        list(engine.run(a_plan(), tmp_path / "gone" / "a.mp4"))
+
+    assert frozenset() == engine.held
+    assert [] == children()
+    assert list(engine.run(a_plan(), tmp_path / "a.mp4"))
+
+
+def test_missing_weights_are_found_once_they_are_there(weights, tmp_path):
+    """The operator fetches them while the server runs, and tries again."""
+    engine = open_engine(tmp_path, "cpu")
+    with pytest.raises(WeightsMissing, match="hf download"):
+        list(engine.run(a_plan(), tmp_path / "a.mp4"))
+
+    shutil.copytree(weights / T2V, tmp_path / T2V)
+    assert list(engine.run(a_plan(), tmp_path / "a.mp4"))
+    engine.close()
+
+
+def test_a_plan_of_an_unknown_model_is_refused(engine, tmp_path):
+    """A newer server's plan on an older engine."""
+    with pytest.raises(UnknownModel):
+        list(engine.run(a_plan(model="wan9"), tmp_path / "a.mp4"))
+
+
+def test_a_broken_checkpoint_is_a_sentence_about_its_file(weights, tmp_path):
+    """And not a stack of library frames."""
+    shutil.copytree(weights / T2V, tmp_path / T2V)
+    config = tmp_path / T2V / "transformer_2" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_layers": 3}))
+    engine = open_engine(tmp_path, "cpu")
+
+    with pytest.raises(BadCheckpoint, match="transformer_2: 27 missing keys"):
+        list(engine.run(a_plan(), tmp_path / "a.mp4"))
+
+
+def test_a_size_that_the_small_checkpoint_cannot_make_is_refused(engine, tmp_path):
+    """Better than an hour of a CPU's time."""
+    with pytest.raises(InvalidPlan, match="1920×1088"):
+        list(engine.run(a_plan(size=Size(1920, 1088)), tmp_path / "a.mp4"))
+
+
+def test_closing_the_engine_forgets_the_weights(fresh, tmp_path):
+    """And it can be used again; it only has to load again."""
+    list(fresh.run(a_plan(), tmp_path / "a.mp4"))
+    fresh.close()
+    events = list(fresh.run(a_plan(), tmp_path / "b.mp4"))
+
+    assert Stage.LOAD == of_kind(StageStarted, events)[0].stage
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_opening_an_engine_loads_nothing(tmp_path):
+    """A slot says hello at once and fails its first job with a reason, not its start."""
+    assert "cpu" == open_engine(tmp_path / "nothing here", "cpu").device_name
+
+
+def test_a_device_that_is_not_here_is_refused_at_once(weights):
+    """Not after the first job has waited for it."""
+    with pytest.raises(WanLocalError, match="cuda:99"):
+        open_engine(weights, "cuda:99")
+
+
+def test_running_out_of_memory_names_stage_size_and_amount(engine, tmp_path):
+    """The client can lower one number and try again; the operator sees how much was missing."""
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has ...")
+
+    def refuse(*_):
+        raise full
+
+    with engine._models.hold(f"{T2V}/vae") as vae:
+        hook = vae.decoder.register_forward_pre_hook(refuse)
+    try:
+        with pytest.raises(OutOfMemory) as caught:
+            list(engine.run(a_plan(), tmp_path / "a.mp4"))
+    finally:
+        hook.remove()
+
+    assert (
+        "stage decode of 9 frames at 64×48 asked for 2.50 GiB on cpu; "
+        "fewer frames or a lower resolution need less"
+    ) == str(caught.value)
+    assert frozenset() == engine.held
+    assert [] == list(tmp_path.iterdir())
+    assert [] == children()
+
+
+def test_an_unknown_wording_of_torchs_is_no_second_error():
+    """Its message is prose and changes between versions."""
+    error = _out_of_memory(torch.OutOfMemoryError("no"), Stage.DENOISE, a_plan(), CPU)
+
+    assert "asked for more memory on cpu" in str(error)
+
+
+def test_a_stopwatch_tells_stages_apart():
+    """Timings are shown to clients by stage."""
+    clock = Stopwatch(CPU)
+    clock.start(Stage.PROMPT)
+    clock.start(Stage.DENOISE)
+
+    assert ["prompt", "denoise"] == list(clock.stop())
+    assert Stage.DENOISE == clock.stage
