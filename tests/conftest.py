@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 # Read by the libraries when they are imported: no test may reach for a hub.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+# As in server.settings.child_environment: threads that spin starve the processes beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")
