@@ -8,8 +8,8 @@
     StatusPolls answers them
     the routes
 
-Plain Starlette: a status poll costs a fraction of what it would under FastAPI, and there are ten a
-second from every waiting client.
+The queue's own routes are plain Starlette, because a call costs a fraction of what it would under
+FastAPI, and waiting clients make ten a second; the pages about the server are FastAPI's.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from server.api.access import Access
 from server.api.admission import Admission
 from server.api.browsers import Browsers
 from server.api.door import Door, Net
-from server.api.models import Models
 from server.api.polls import StatusPolls
 from server.api.queue import Queue
 from server.api.routing import Routing
 from server.api.run import Run
+from server.api.site import site_routes
 from server.api.storage import Storage
-from server.api.system import System
 from server.api.watching import Watcher
 from server.services import Services
 
@@ -50,8 +49,7 @@ def create_app(services: Services, *, slots: Callable[[], list[dict[str, Any]]] 
             *Queue(services, admission, watcher).routes(),
             *Run(services, admission, watcher).routes(),
             *Storage(services).routes(),
-            *Models(services).routes(),
-            *System(services, slots).routes(),
+            *site_routes(services, slots),
         ],
         # Slashes are trimmed before: fal's server SDK follows no redirect.
         redirect_slashes=False,

@@ -4,67 +4,77 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from server.api.errors import answer, not_found
+from server.api.errors import not_found
 from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
-from server.services import Services
+from server.settings import Settings
 from wan_local.errors import WanLocalError
 from wan_local.models.weights import find_checkpoint
 
 _REFERENCE = "#/components/schemas/{model}"
 
 
-class Models:
-    """The handlers of `/models` and of the OpenAPI documents."""
+class ModelEntry(BaseModel):
+    """One endpoint, in the form of fal's platform API."""
 
-    def __init__(self, services: Services) -> None:
-        self._settings = services.settings
+    endpoint_id: str
+    metadata: dict[str, str]
+    """Display name, category and status: `active`, or `unavailable` without weights."""
+    model: str
+    """The model that it runs on."""
+    problem: str | None
+    """Why it is unavailable, with the command that helps."""
 
-    def routes(self) -> list[Route]:
-        """Return the routes; the second spelling is the platform API's."""
-        return [
-            Route("/models", self.list),
-            Route("/v1/models", self.list),
-            Route("/api/openapi/queue/openapi.json", self.openapi),
-        ]
 
-    async def list(self, request: Request) -> Response:
-        """Return every endpoint, and whether its weights are here."""
-        wanted = request.query_params.get("endpoint_id", "").lower()
-        rows = [row for id, row in ENDPOINTS.items() if wanted in {"", id}]
-        models = await run_in_threadpool(lambda: [self._entry(row) for row in rows])
-        return answer({"models": models, "has_more": False, "next_cursor": None})
+class ModelList(BaseModel):
+    """Every endpoint there is; there is never a second page."""
 
-    async def openapi(self, request: Request) -> Response:
-        """Return the document of one endpoint."""
-        id = request.query_params.get("endpoint_id", "")
-        endpoint = find_endpoint(id)
+    models: list[ModelEntry]
+    has_more: bool = False
+    next_cursor: str | None = None
+
+
+def models_router(settings: Settings) -> APIRouter:
+    """Return the routes of `/models` and of the OpenAPI document of each endpoint."""
+    router = APIRouter(tags=["models"])
+
+    @router.get("/models")
+    @router.get("/v1/models", include_in_schema=False)
+    def list_models(endpoint_id: str = "") -> ModelList:
+        """Return every endpoint, or the one of this id, and whether its weights are here."""
+        rows = [row for id, row in ENDPOINTS.items() if endpoint_id.lower() in {"", id}]
+        return ModelList(models=[_entry(settings, row) for row in rows])
+
+    @router.get("/api/openapi/queue/openapi.json")
+    def openapi(request: Request, endpoint_id: str = "") -> dict[str, Any]:
+        """Return the OpenAPI document of one endpoint, where fal has it."""
+        endpoint = find_endpoint(endpoint_id)
         if endpoint is None:
-            message = f"Application {id!r} not found"
+            message = f"Application {endpoint_id!r} not found"
             raise not_found(message)
-        return answer(openapi_document(endpoint, request.scope["urls"].queue))
+        return openapi_document(endpoint, request.scope["urls"].queue)
 
-    def _entry(self, endpoint: Endpoint) -> dict[str, Any]:
-        try:
-            find_checkpoint(self._settings.weights_dir, endpoint.model)
-            problem = None
-        except WanLocalError as error:
-            problem = str(error)
-        return {
-            "endpoint_id": endpoint.id,
-            "metadata": {
-                "display_name": endpoint.title,
-                "category": "text-to-video",
-                "status": "active" if problem is None else "unavailable",
-            },
-            "model": endpoint.model,
-            "problem": problem,
-        }
+    return router
+
+
+def _entry(settings: Settings, endpoint: Endpoint) -> ModelEntry:
+    try:
+        find_checkpoint(settings.weights_dir, endpoint.model)
+        problem = None
+    except WanLocalError as error:
+        problem = str(error)
+    return ModelEntry(
+        endpoint_id=endpoint.id,
+        metadata={
+            "display_name": endpoint.title,
+            "category": "text-to-video",
+            "status": "active" if problem is None else "unavailable",
+        },
+        model=endpoint.model,
+        problem=problem,
+    )
 
 
 def openapi_document(endpoint: Endpoint, server: str) -> dict[str, Any]:

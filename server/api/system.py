@@ -5,41 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import APIRouter
+from pydantic import BaseModel
 
-from server.api.errors import answer
 from server.services import Services
 
 Describe = Callable[[], list[dict[str, Any]]]
 
 
-class System:
-    """The handlers of `/health`, `/slots` and the JSON Web Key Set."""
+class Health(BaseModel):
+    """The answer of a server that answers."""
 
-    def __init__(self, services: Services, slots: Describe) -> None:
-        self._services = services
-        self._slots = slots
+    status: str = "ok"
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/health", self.health),
-            Route("/slots", self.slots),
-            Route("/rest/.well-known/jwks.json", self.jwks),
-            Route("/.well-known/jwks.json", self.jwks),
-        ]
 
-    async def health(self, _: Request) -> Response:
+class Work(BaseModel):
+    """What is being done."""
+
+    slots: list[dict[str, Any]]
+    """Name, device, process id, state, job and problem of each."""
+    jobs: dict[str, int]
+    """How many jobs stand in each state."""
+
+
+def system_router(services: Services, slots: Describe) -> APIRouter:
+    """Return the routes of `/health`, `/slots` and the JSON Web Key Set."""
+    router = APIRouter(tags=["system"])
+
+    @router.head("/health", include_in_schema=False)
+    @router.get("/health")
+    def health() -> Health:
         """Say that the server answers; anyone may ask."""
-        return answer({"status": "ok"})
+        return Health()
 
-    async def slots(self, _: Request) -> Response:
+    @router.get("/slots")
+    def work() -> Work:
         """Return what each slot is doing, and how many jobs stand where."""
-        jobs = {str(state): count for state, count in self._services.jobs.counts().items()}
-        return answer({"slots": self._slots(), "jobs": jobs})
+        jobs = {str(state): count for state, count in services.jobs.counts().items()}
+        return Work(slots=slots(), jobs=jobs)
 
-    async def jwks(self, _: Request) -> Response:
+    @router.get("/rest/.well-known/jwks.json", include_in_schema=False)
+    @router.get("/.well-known/jwks.json")
+    def jwks() -> dict[str, Any]:
         """Return the public key of the webhooks' signatures; anyone may check them."""
-        return answer(self._services.signer.jwks())
+        return services.signer.jwks()
+
+    return router

@@ -8,11 +8,10 @@ from starlette.testclient import TestClient
 
 from server.api.access import is_public
 from server.api.admission import Admission
-from server.api.models import Models
 from server.api.queue import Queue
 from server.api.run import Run
+from server.api.site import site_routes
 from server.api.storage import Storage
-from server.api.system import System
 from server.api.watching import Watcher
 from server.app import create_app
 from server.services import open_services
@@ -30,18 +29,18 @@ def routes(services):
     admission, watcher = Admission(services), Watcher(services.jobs)
     tables = [
         Queue(services, admission, watcher), Run(services, admission, watcher), Storage(services),
-        Models(services), System(services, list),
     ]  # fmt: skip
     values = {
         "app:path": "fal-ai/wan", "endpoint:path": T2V, "id": "x", "token": "t", "name": "n",
         "upload": "u", "number:int": "1",
     }  # fmt: skip
-    for route in [route for table in tables for route in table.routes()]:
+    listed = [route for table in tables for route in table.routes()]
+    for route in [*listed, *site_routes(services, list)]:
         assert isinstance(route, Route)
         path = route.path
         for name, value in values.items():
             path = path.replace(f"{{{name}}}", value)
-        for method in sorted(route.methods - {"HEAD"}):
+        for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
             yield f"{method} {path}"
     yield "GET /queue/fal-ai/wan/requests/x/status"
 
