@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,6 +37,8 @@ KNOCK = 0.1
 """Seconds between two attempts to connect to a child that has just been started."""
 SLOWEST = 10
 """An engine is hung after so many times its longest silence, if `step_patience` is less."""
+LAST_BREATH = 2.0
+"""Seconds a child that has hung up has to end by itself, so that its exit code can be told."""
 DEVICES_TIMEOUT = 120.0
 """Seconds that asking for the GPUs may take; importing torch from a cold disk is most of it."""
 
@@ -205,6 +208,9 @@ class LocalSlot:
         except TimeoutError:
             self._give_up(complaint)
         if line is None:
+            process = self._process
+            if process is not None:
+                process.wait(LAST_BREATH)
             self._give_up("ended")
         return line
 
@@ -253,6 +259,8 @@ class _Process:
         self._child = child
         # A file descriptor of the process itself: its number may be given to another one day.
         self._handle = os.pidfd_open(pid)
+        # Not in kill(): another thread may be waiting on it just then.
+        weakref.finalize(self, os.close, self._handle)
 
     def arguments(self) -> list[str]:
         """Return its command line; empty once it has ended."""
@@ -261,6 +269,10 @@ class _Process:
         except FileNotFoundError:
             return []
         return [os.fsdecode(part) for part in raw.split(b"\0")[:-1]]
+
+    def wait(self, patience: float) -> None:
+        """Wait until it has ended, but no longer than *patience* seconds."""
+        select.select([self._handle], [], [], patience)
 
     def kill(self) -> None:
         """Kill its group, ffmpeg included, and wait until it is gone."""
@@ -271,7 +283,6 @@ class _Process:
             self.end = f"killed by signal {-code}" if code < 0 else f"with exit code {code}"
         else:
             select.select([self._handle], [], [])
-        os.close(self._handle)
 
     def _is_there(self) -> bool:
         if self._child is not None:

@@ -65,6 +65,7 @@ class ServerLink:
         self._last_event = 0.0
         self._unwanted: Errand | None = None
         self._quitting = False
+        self._closed = threading.Event()
 
     def open(self, device: str) -> None:
         """Greet servers from now on; *device* is the GPU's name or `cpu`."""
@@ -111,8 +112,13 @@ class ServerLink:
 
     def close(self) -> None:
         """Take the socket away, so that nobody finds a process that is ending."""
+        self._closed.set()
         self._path.unlink(missing_ok=True)
         self._listener.close()
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
 
     @property
     def abandoned_output(self) -> Done | None:
@@ -122,8 +128,8 @@ class ServerLink:
     def _receive_servers(self) -> None:
         patience = max(self._grace, FIRST_PATIENCE)
         while not self._quitting:
-            self._listener.settimeout(patience)
             try:
+                self._listener.settimeout(patience)
                 connection, _ = self._listener.accept()
             except TimeoutError:
                 log.warning("no server for %.0f s: ending", patience)
@@ -135,10 +141,10 @@ class ServerLink:
             self._attend(Lines(connection))
             patience = max(self._grace, HEARTBEAT)
         self.quit()
-        # An engine that never comes to its next event must not outlive everybody.
-        time.sleep(LAST_PATIENCE)
-        log.error("the engine did not stop in %.0f s", LAST_PATIENCE)
-        os._exit(1)
+        if not self._closed.wait(LAST_PATIENCE):
+            # An engine that never comes to its next event must not outlive everybody.
+            log.error("the engine did not stop in %.0f s", LAST_PATIENCE)
+            os._exit(1)
 
     def _attend(self, server: Lines) -> None:
         with self._lock:
@@ -195,8 +201,7 @@ class ServerLink:
             self._server = None
 
     def _beat(self) -> None:
-        while True:
-            time.sleep(HEARTBEAT)
+        while not self._closed.wait(HEARTBEAT):
             with self._lock:
                 idle = time.monotonic() - self._last_event if self._running is not None else 0.0
                 self._send(Alive(idle_seconds=idle))

@@ -7,6 +7,7 @@ The prompt is a list of commands, so that a test steers a process it cannot reac
     crash[=N]                die like a segmentation fault, at the start of the first N attempts
     hang                     never come to the second step, while the heartbeat goes on
     deaf                     take no cancel: sleep through everything
+    fork                     start a process of its own, as the encoder does
     invalid                  fail as the engine fails on purpose
     bug                      fail as no engine should
     broken                   fail as CUDA does after a device-side assert
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -102,6 +104,8 @@ def _misbehave(commands: dict[str, str], output: Path) -> None:
     attempt = int(output.stem.rpartition(".")[2])
     if "crash" in commands and attempt <= int(commands["crash"] or "1000"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if "fork" in commands:
+        subprocess.Popen(["sleep", "3600"])
     if "deaf" in commands:
         time.sleep(3600)
     if "invalid" in commands:

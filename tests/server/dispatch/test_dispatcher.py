@@ -339,22 +339,6 @@ def test_a_job_of_a_slot_that_is_gone_goes_to_another(open_house):
     assert (JobState.SUCCEEDED, 2, 0, "cpu0") == (job.state, job.attempt, job.crashes, job.slot)
 
 
-def test_leftovers_are_swept_and_adopted_output_is_not(open_house):
-    """A part of a dead attempt is only in the way; a running one is somebody's video."""
-    house = open_house(start=False)
-    id = house.submit("steps=1")
-    house.jobs.claim("cpu0", frozenset())
-    outputs = house.data / "outputs"
-    outputs.mkdir()
-    for name in (f"{id}.1.part", f"{id}.0.mp4", "stranger.3.mp4", "notes"):
-        (outputs / name).write_bytes(b"x")
-    house.dispatcher._delivery.sweep()
-    kept = [path.name for path in outputs.iterdir()]
-    house.jobs.close()
-
-    assert [f"{id}.1.part"] == kept
-
-
 def test_a_locked_store_does_not_lose_a_result(house, monkeypatch):
     """Twenty minutes of GPU time wait for the disk, not the other way round."""
     monkeypatch.setattr("server.dispatch.attendant.STORE_PAUSE", 0.1)
