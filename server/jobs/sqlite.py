@@ -110,6 +110,7 @@ class Database:
         """
         self.commits = 0
         self._writer = _connect(path, busy_timeout)
+        _prepare(self._writer, path)
         migrate(self._writer, MIGRATIONS)
         self._reader = _connect(path, busy_timeout)
         self._reader.execute("PRAGMA query_only = 1")
@@ -217,7 +218,11 @@ class Database:
             if error is not None:
                 order.answer.set_exception(error)
                 continue
-            order.after(result)
+            try:
+                order.after(result)
+            except Exception as bug:  # noqa: BLE001 - without this thread nobody is answered again
+                order.answer.set_exception(bug)
+                continue
             order.answer.set_result(result)
 
     def _carry_out(self, order: _Order[Any]) -> tuple[Any, Exception | None]:
@@ -267,11 +272,20 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
         path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the writer's settings, and refuse a file that is damaged or no database at all.
+
+    Raises:
+        BadDatabase: With what the operator can do.
+    """
     try:
+        [verdict] = connection.execute("PRAGMA quick_check(1)").fetchone()
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        [verdict] = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict != "ok":
@@ -281,7 +295,6 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
             "or move it away to start with an empty queue"
         )
         raise BadDatabase(msg)
-    return connection
 
 
 @contextmanager

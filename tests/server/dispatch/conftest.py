@@ -121,6 +121,18 @@ def house(open_house):
     return open_house()
 
 
+def freeze(pid: int) -> None:
+    """Stop the process, and wait until the last of its threads stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    wait_until(
+        lambda: all(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+            for task in tasks.iterdir()
+        )
+    )
+
+
 def processes_of(folder: Path) -> list[int]:
     """Return the GPU processes whose command line names *folder*."""
     found = []

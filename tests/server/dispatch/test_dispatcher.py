@@ -14,7 +14,7 @@ import pytest
 from server.jobs.model import JobState
 from server.jobs.store import JobStore
 from server.reporting import cancelled, crashed, never_started
-from tests.server.dispatch.conftest import processes_of, wait_until
+from tests.server.dispatch.conftest import freeze, processes_of, wait_until
 
 
 def test_a_job_becomes_a_stored_video(house):
@@ -105,7 +105,7 @@ def test_a_frozen_process_is_noticed_and_replaced(open_house):
     house = open_house(silence=2.0)
     id = house.submit("steps=100 pause=0.02")
     house.said(id, "denoise")
-    os.kill(house.pid(), signal.SIGSTOP)
+    freeze(house.pid())
     job = house.ended(id)
 
     assert (JobState.SUCCEEDED, 2) == (job.state, job.attempt)

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
 from server.dispatch.local_slot import LocalSlot, local_slots
 from server.dispatch.slot import Alive, Cancelled, Done, Errand, Lost, Quit, Run, Said
 from server.endpoints import ENDPOINTS
-from tests.server.dispatch.conftest import processes_of, wait_until
+from tests.server.dispatch.conftest import freeze, processes_of, wait_until
 
 ERRAND = Errand(job="a", attempt=1)
 
@@ -79,15 +78,13 @@ def test_the_child_is_no_part_of_our_terminal(make_slot):
 
 
 def test_a_dead_child_is_lost_at_once_and_a_new_one_starts(make_slot, settings):
-    """The pipe tells; nobody waits for a timeout."""
-    slot = make_slot(silence=60.0)
+    """The pipe tells; nobody waits for a timeout, which would be longer than this test may take."""
+    slot = make_slot(silence=3600.0)
     first = slot.start().pid
     os.kill(first, signal.SIGKILL)
-    began = time.monotonic()
     with pytest.raises(Lost, match=r"killed by signal 9; see .*cpu0\.log"):
         until(slot, Done)
 
-    assert time.monotonic() - began < 30
     assert slot.pid is None
     assert first != slot.start().pid
 
@@ -96,7 +93,7 @@ def test_a_silent_child_is_killed(make_slot):
     """Frozen: it neither works nor ends."""
     slot = make_slot(silence=1.5)
     pid = slot.start().pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     with pytest.raises(Lost, match="was silent for"):
         until(slot, Done)
 
@@ -189,7 +186,7 @@ def test_a_frozen_child_is_not_adopted(make_slot, settings):
     old, new = make_slot(), make_slot(silence=1.0)
     first = old.start().pid
     child = abandon(old)
-    os.kill(first, signal.SIGSTOP)
+    freeze(first)
 
     assert first != start_beside(new, child).pid
     assert child.poll() is not None

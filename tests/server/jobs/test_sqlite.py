@@ -103,6 +103,19 @@ def test_after_is_called_once_the_write_is_on_the_disk(database):
     assert [["a"]] == seen
 
 
+def test_a_bug_after_a_commit_is_the_callers(database):
+    """The thread that everybody waits for must not die of it."""
+
+    def trip(_result):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        database.write(note("a"), after=trip)
+    database.write(note("b"))
+
+    assert ["a", "b"] == notes(database)
+
+
 def test_a_lock_held_by_another_process_fails_the_write_and_not_the_thread(database, tmp_path):
     """A backup tool that locks the file is an error of one request, not the end of the server."""
     other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
