@@ -13,7 +13,16 @@ import torch
 from torch import nn
 
 from wan_local.errors import OutOfMemory
-from wan_local.events import Event, Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.events import (
+    ComponentLoaded,
+    Event,
+    Finished,
+    FramesWritten,
+    Stage,
+    StageStarted,
+    StepDone,
+    Warned,
+)
 from wan_local.geometry import Size
 from wan_local.models.devices import compute_dtype, device_name
 from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
@@ -97,11 +106,14 @@ class Engine:
 
     def sample(self, plan: VideoPlan, clock: Stopwatch) -> Generator[Event, None, Latents]:
         """Carry *plan* as far as its latents, which it returns."""
-        if missing := [part for part in HEAVY if f"{plan.model}/{part}" not in self._models.loaded]:
+        missing = [part for part in HEAVY if f"{plan.model}/{part}" not in self._models.loaded]
+        if missing:
             yield clock.start(Stage.LOAD)
         checkpoint = self._checkpoint(plan.model)
-        for part in missing:
+        for number, part in enumerate(missing, 1):
             self._models.load(f"{plan.model}/{part}")
+            # An expert takes seconds to load: a cancel is heard after each component.
+            yield ComponentLoaded(part, number, len(missing))
 
         size = checkpoint.small.size_for(plan.size) if checkpoint.small else plan.size
         texts = [

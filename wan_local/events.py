@@ -31,6 +31,16 @@ class StageStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentLoaded:
+    """One part of the checkpoint is in main memory; *number* counts from 1 to *total*."""
+
+    component: str
+    number: int
+    total: int
+    kind: Literal["loaded"] = "loaded"
+
+
+@dataclass(frozen=True, slots=True)
 class StepDone:
     """One denoising step is finished; *step* counts from 1 to *steps* over both experts."""
 
@@ -72,4 +82,4 @@ class Finished:
     kind: Literal["finished"] = "finished"
 
 
-Event = StageStarted | StepDone | FramesWritten | Warned | Finished
+Event = StageStarted | ComponentLoaded | StepDone | FramesWritten | Warned | Finished

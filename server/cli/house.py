@@ -99,13 +99,14 @@ def open_house(settings: Settings) -> House:
 
 
 def tidy(services: Services, now: float) -> None:
-    """Forget jobs past their retention, with their videos, and files past their expiry."""
+    """Clear away what is past its time: jobs with their videos, files, uploads begun and left."""
     for job in services.jobs.forget(before=now - services.settings.retention_days * 86_400):
         for token in stored_files(job.outcome.body if job.outcome else None):
             services.artifacts.drop(token)
-    expired = services.artifacts.sweep()
-    if expired:
+    if expired := services.artifacts.sweep():
         log.info("%d files had expired", expired)
+    if abandoned := services.uploads.sweep():
+        log.info("%d uploads were never completed", abandoned)
 
 
 def stored_files(body: Any) -> list[str]:

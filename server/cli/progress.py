@@ -12,7 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from wan_local.events import Event, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.events import (
+    ComponentLoaded,
+    Event,
+    FramesWritten,
+    Stage,
+    StageStarted,
+    StepDone,
+    Warned,
+)
 
 TITLES = {
     Stage.LOAD: "loading the model",
@@ -109,6 +117,8 @@ class Bar:
         if isinstance(event, StageStarted):
             self._finish_current()
             self._current = self._bars.add_task(TITLES[event.stage], total=None)
+        elif isinstance(event, ComponentLoaded):
+            self._bars.update(self._current, completed=event.number, total=event.total)
         elif isinstance(event, StepDone):
             self._bars.update(self._current, completed=event.step, total=event.steps)
         elif isinstance(event, FramesWritten):

@@ -10,7 +10,16 @@ import time
 from collections.abc import Callable
 
 from server.jobs.model import LogEntry, LogLevel
-from wan_local.events import Event, Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.events import (
+    ComponentLoaded,
+    Event,
+    Finished,
+    FramesWritten,
+    Stage,
+    StageStarted,
+    StepDone,
+    Warned,
+)
 
 BETWEEN = 1.0
 """Seconds between two lines of progress, at least; the last of a stage is always said."""
@@ -46,6 +55,8 @@ class Narrator:
         match event:
             case StageStarted(stage=stage):
                 return self.say(STAGES[stage])
+            case ComponentLoaded(component=component, number=number, total=total):
+                return self.say(f"{Stage.LOAD} {number}/{total}: {component}")
             case StepDone(step=step, steps=steps):
                 return self._progress(Stage.DENOISE, step, steps)
             case FramesWritten(done=done, total=total):

@@ -23,7 +23,15 @@ from wan_local.errors import (
     WanLocalError,
     WeightsMissing,
 )
-from wan_local.events import Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.events import (
+    ComponentLoaded,
+    Finished,
+    FramesWritten,
+    Stage,
+    StageStarted,
+    StepDone,
+    Warned,
+)
 from wan_local.geometry import Size
 from wan_local.plan import InterpolationSpec, LoraRef, PromptSpec
 from wan_local.video import probe
@@ -52,6 +60,19 @@ def test_the_first_plan_visits_every_stage_once_and_in_order(fresh, tmp_path):
     assert [1, 5, 9] == sorted({event.done for event in of_kind(FramesWritten, events)})
     assert {9} == {event.total for event in of_kind(FramesWritten, events)}
     assert isinstance(events[-1], Finished)
+
+
+def test_a_cancel_is_heard_while_the_model_is_loading(fresh, tmp_path):
+    """70 GB take a minute; nobody should wait for the second expert of a video they gave up."""
+    run = fresh.run(a_plan(), tmp_path / "a.mp4")
+    told = [next(run), next(run), next(run)]
+    run.close()
+    rest = list(fresh.run(a_plan(), tmp_path / "b.mp4"))
+
+    assert [("text_encoder", 1, 4), ("transformer", 2, 4)] == [
+        (event.component, event.number, event.total) for event in of_kind(ComponentLoaded, told)
+    ]
+    assert ["transformer_2", "vae"] == [event.component for event in of_kind(ComponentLoaded, rest)]
 
 
 def test_the_second_plan_loads_nothing(fresh, tmp_path):

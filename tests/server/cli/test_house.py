@@ -1,4 +1,5 @@
 import hashlib
+import os
 import time
 
 import pytest
@@ -58,6 +59,20 @@ def test_a_waiting_job_is_never_forgotten(services):
     tidy(services, time.time() + 365 * DAY)
 
     assert job == services.jobs.get(job.id)
+
+
+def test_an_upload_that_was_never_completed_is_cleared_away(services):
+    """A browser tab that was closed in the middle leaves its parts behind."""
+    services.uploads.announce("clip.mp4", None)
+    [parts] = (services.settings.data_dir / "files" / "uploads").iterdir()
+    tidy(services, time.time())
+    assert parts.exists()
+
+    long_ago = time.time() - 2 * DAY
+    os.utime(parts, (long_ago, long_ago))
+    tidy(services, time.time())
+
+    assert not parts.exists()
 
 
 def test_files_are_found_wherever_a_body_holds_them():

@@ -5,10 +5,11 @@ from rich.console import Console
 
 from server.cli import progress
 from server.cli.progress import Bar, JsonLines, PlainLines
-from wan_local.events import Stage, StageStarted, StepDone, Warned
+from wan_local.events import ComponentLoaded, Stage, StageStarted, StepDone, Warned
 
 EVENTS = [
     StageStarted(Stage.LOAD),
+    ComponentLoaded("vae", 4, 4),
     StageStarted(Stage.DENOISE),
     StepDone(1, 2),
     StepDone(2, 2),
@@ -27,8 +28,10 @@ def test_json_lines_are_one_object_each(capsys):
     show(JsonLines())
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    assert ["stage", "stage", "step", "step", "warning"] == [line["kind"] for line in lines]
-    assert {"step": 2, "steps": 2, "kind": "step"} == lines[3]
+    assert ["stage", "loaded", "stage", "step", "step", "warning"] == [
+        line["kind"] for line in lines
+    ]
+    assert {"step": 2, "steps": 2, "kind": "step"} == lines[4]
 
 
 def test_plain_lines_go_to_stderr(capsys):
@@ -56,5 +59,6 @@ def test_the_bar_ends_full(monkeypatch):
     last = screen.getvalue()
 
     assert "loading the model" in last
+    assert "4/4" in last
     assert "2/2" in last
     assert "warning: the film interpolator" in last

@@ -6,7 +6,15 @@ import pytest
 
 from server.dispatch.narration import STAGES, Narrator
 from server.jobs.model import LogEntry
-from wan_local.events import Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.events import (
+    ComponentLoaded,
+    Finished,
+    FramesWritten,
+    Stage,
+    StageStarted,
+    StepDone,
+    Warned,
+)
 from wan_local.geometry import Size
 
 
@@ -63,6 +71,13 @@ def test_every_stage_is_told_in_words(narrator, stage):
     """A new stage of the engine needs its sentence here."""
     assert STAGES[stage] == narrator.line(StageStarted(stage)).message
     assert STAGES[stage].startswith(f"{stage}: ")
+
+
+def test_loading_is_told_part_by_part(narrator):
+    """The first job after a start waits for 70 GB, and should see that something happens."""
+    line = narrator.line(ComponentLoaded("transformer", 2, 4))
+
+    assert "load 2/4: transformer" == line.message
 
 
 def test_a_warning_stands_out(narrator):
