@@ -10,9 +10,9 @@ import pytest
 from tests.running_server import running_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(weights, tmp_path_factory):
-    """The running server."""
+    """The running server, gone when the last test of this folder is."""
     with running_server(tmp_path_factory.mktemp("contract") / "data", weights) as running:
         yield running
 
