@@ -27,6 +27,10 @@ from server.disk import write_private
 _NAME = re.compile(r"[\w .@-]{1,64}")
 
 
+TRUST = 0.2
+"""Seconds after which a change of the file counts, at the latest."""
+
+
 class UnknownKey(Exception):
     """There is no API key with this id."""
 
@@ -43,10 +47,17 @@ class Key:
 
 
 class KeyRing:
-    """The API keys of one server, in one file that the command line may change meanwhile."""
+    """The API keys of one server, in one file that the command line may change meanwhile.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; it need not be there.
+        trust: Seconds for which what was read is believed without a look at the file.
+    """
+
+    def __init__(self, path: Path, *, trust: float = TRUST) -> None:
         self._path = path
+        self._trust = trust
+        self._look_again = 0.0
         self._lock = threading.Lock()
         self._version: tuple[int, int, int] | None = None
         self._keys: dict[str, Key] = {}
@@ -106,8 +117,13 @@ class KeyRing:
         return id if key and right and scheme.lower() in {"key", "bearer"} else None
 
     def _current(self) -> dict[str, Key]:
-        # A look at the file's stat on every check: a key made or revoked by the command line
-        # counts from the next request on.
+        # A key made or revoked by the command line counts within a moment. Not looked for on every
+        # check: a system call lets go of the interpreter's lock, and winning it back from the
+        # other threads took a status poll longer than everything else in it.
+        now = time.monotonic()
+        if now < self._look_again:
+            return self._keys
+        self._look_again = now + self._trust
         if _version(self._path) == self._version:
             return self._keys
         with self._lock:

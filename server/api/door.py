@@ -6,8 +6,8 @@ The net hangs inside the layer that adds CORS headers, so that a page may read i
 from __future__ import annotations
 
 import logging
-import os
 import time
+from random import getrandbits
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +29,8 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = os.urandom(16).hex()
+        # Only a name to find in the log; a system call here would let go of the interpreter's lock.
+        id = f"{getrandbits(128):032x}"
         status = 0
         begun = time.perf_counter()
 

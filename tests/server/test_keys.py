@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 
 import pytest
 
@@ -44,9 +45,21 @@ def test_the_file_holds_no_secret_and_is_its_owners(ring, tmp_path):
     assert 0o600 == stat.S_IMODE(file.stat().st_mode)
 
 
+def test_a_change_counts_once_the_trust_has_run_out(tmp_path):
+    """Ten polls a second of every client must not mean as many looks at a file."""
+    server = KeyRing(tmp_path / "keys.json", trust=0.05)
+    assert server.empty
+
+    KeyRing(tmp_path / "keys.json").create("studio")
+    time.sleep(0.06)
+
+    assert not server.empty
+
+
 def test_a_running_server_notices_the_command_line(tmp_path):
-    """A key made, and above all one revoked, counts at once and without a restart."""
-    server, command_line = KeyRing(tmp_path / "keys.json"), KeyRing(tmp_path / "keys.json")
+    """A key made, and above all one revoked, counts without a restart."""
+    server = KeyRing(tmp_path / "keys.json", trust=0)
+    command_line = KeyRing(tmp_path / "keys.json")
 
     assert server.empty
     id, secret = command_line.create("studio")
