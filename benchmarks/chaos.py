@@ -16,9 +16,7 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import random
-import re
 import signal
 import socket
 import sqlite3
@@ -32,13 +30,13 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.recording import ROOT, machine, record
+
 T = TypeVar("T")
 
-ROOT = Path(__file__).parent.parent
 APP = "fal-ai/wan"
 ENDPOINT = f"{APP}/v2.2-a14b/text-to-video"
 CLIENTS = 4
@@ -338,32 +336,6 @@ def leave(server: Server, verdict: Verdict) -> None:
     verdict.leftovers = len(list((server.data / "outputs").iterdir()))
 
 
-def write_results(order: Order, verdict: Verdict) -> Path:
-    """Write the verdict with the machine and the seed, so that it can be repeated."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    cpu = found[1] if found else platform.machine()
-    now = datetime.now(UTC)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    result = {
-        "benchmark": "chaos",
-        "date": now.isoformat(timespec="seconds"),
-        "commit": commit,
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "order": asdict(order),
-        "verdict": asdict(verdict),
-        "good": verdict.good,
-    }
-    name = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
-    path = ROOT / "benchmarks" / "results" / f"{now:%Y-%m-%d}-chaos-{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    return path
-
-
 def main() -> None:
     """Kill, look, print, write."""
     parser = argparse.ArgumentParser(description="Kills in the middle of jobs.")
@@ -371,12 +343,14 @@ def main() -> None:
     parser.add_argument("--server-kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    on = machine()
     order = Order(arguments.gpu_kills, arguments.server_kills, arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         verdict = run(order, Path(folder))
     for name, value in asdict(verdict).items():
         print(f"{name:16}{value:>10}")
-    print(f"\n{write_results(order, verdict).relative_to(ROOT)}")
+    numbers = {"order": asdict(order), "verdict": asdict(verdict), "good": verdict.good}
+    print(f"\n{record('chaos', on, numbers)}")
     sys.exit(not verdict.good)
 
 

@@ -17,19 +17,16 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.recording import ROOT, machine, record
+
 MODEL = "wan2.2-t2v-a14b"
 WIDTH, HEIGHT, FPS, SHIFT, SEED = 224, 128, 16, 5.0, 7
 GUIDANCE_HIGH, GUIDANCE_LOW = 3.5, 4.0
@@ -174,23 +171,10 @@ def report(pairs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, floa
     return table
 
 
-def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on, and with what."""
-    info = Path("/proc/cpuinfo").read_text()
-    names = re.findall(r"model name\s*: (.+)", info)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
+def versions() -> dict[str, str]:
+    """Return the releases that were compared."""
     packages = ("torch", "diffusers", "transformers", "imageio", "imageio-ffmpeg")
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip(),
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "load_average_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-    }
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -207,12 +191,8 @@ def compare(options: argparse.Namespace) -> None:
             pairs.append({side: measure(side, Path(folder), options) for side in order})
             print(f"pair {number + 1} of {options.pairs}", file=sys.stderr)
     plan = {"size": f"{WIDTH}x{HEIGHT}", "frames": options.frames, "steps": options.steps}
-    on["load_average_after"] = os.getloadavg()[0]
-    result = {"benchmark": "engine", **on, "plan": plan, "medians": report(pairs), "pairs": pairs}
-    device = re.sub(r"[^a-z0-9]+", "-", on["cpu"].lower()).strip("-")
-    path = ROOT / "benchmarks" / "results" / f"{on['date'][:10]}-engine-{device}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"written to {path.relative_to(ROOT)}")
+    numbers = {"versions": versions(), "plan": plan, "medians": report(pairs), "pairs": pairs}
+    print(f"written to {record('engine', on, numbers)}")
 
 
 def main() -> None:

@@ -14,8 +14,6 @@ import argparse
 import http.client
 import json
 import os
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,13 +21,12 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recording import ROOT, machine, record
 from wan_local.events import Event, StepDone
 
-ROOT = Path(__file__).parent.parent
 ENDPOINT = "/queue/fal-ai/wan/v2.2-a14b/text-to-video"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -70,14 +67,14 @@ def main() -> None:
     parser.add_argument("--polls", type=int, default=5000)
     parser.add_argument("--submits", type=int, default=2000)
     arguments = parser.parse_args()
+    on = machine()
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as (pid, port):
         costs = measure(pid, port, polls=arguments.polls, submits=arguments.submits)
     print(f"\n{'':24}{'requests':>10}{'server CPU':>14}{'wall':>12}")
     for cost in costs:
         cpu, wall = f"{cost.server_cpu_us:.0f} µs", f"{cost.wall_us:.0f} µs"
         print(f"{cost.what:24}{cost.requests:>10}{cpu:>14}{wall:>12}")
-    path = write_results(costs)
-    print(f"\n{path.relative_to(ROOT)}")
+    print(f"\n{record('polls', on, {'costs': [asdict(cost) for cost in costs]})}")
 
 
 def measure(pid: int, port: int, *, polls: int, submits: int) -> list[Cost]:
@@ -162,34 +159,6 @@ def server(folder: Path) -> Iterator[tuple[int, int]]:
     finally:
         process.terminate()
         process.wait()
-
-
-def write_results(costs: list[Cost]) -> Path:
-    """Write the costs with the machine they were measured on."""
-    now = datetime.now(UTC)
-    model = cpu_model()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    result = {
-        "benchmark": "polls",
-        "date": now.isoformat(timespec="seconds"),
-        "commit": commit,
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "costs": [asdict(cost) for cost in costs],
-    }
-    name = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    path = ROOT / "benchmarks" / "results" / f"{now:%Y-%m-%d}-polls-{name}.json"
-    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    return path
-
-
-def cpu_model() -> str:
-    """Return the processor's name as the kernel tells it."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.machine()
 
 
 if __name__ == "__main__":
