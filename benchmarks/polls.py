@@ -3,17 +3,21 @@
     python -m benchmarks.polls [--polls 5000] [--submits 2000]
 
 Needs `make install` and the small checkpoint (python weights/build_small.py). Starts `wan-local
-serve` with an engine that never ends a job, fills the queue, and asks over one
-kept-alive connection on loopback. The CPU time is the server process's own, from /proc, so the
-client's share is not in it. Prints a table and writes benchmarks/results/<date>-polls-<cpu>.json.
+serve` with an engine that never ends a job, fills the queue, and asks over kept-alive connections
+on loopback: one, which pays for a wake-up of every thread on the way with each request, and 64 at
+once, as a server with many waiting clients sees them. The CPU time is the server process's own,
+from /proc, so the client's share is not in it. Prints a table and writes
+benchmarks/results/<date>-polls-<cpu>.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +33,7 @@ from wan_local.events import Event, StepDone
 
 ENDPOINT = "/queue/fal-ai/wan/v2.2-a14b/text-to-video"
 TICKS = os.sysconf("SC_CLK_TCK")
+CONNECTIONS = 64
 
 
 class EndlessEngine:
@@ -96,6 +101,8 @@ def measure(pid: int, port: int, *, polls: int, submits: int) -> list[Cost]:
     costs.append(cost(pid, "poll, running", polls, poll(ids[0])))
     costs.append(cost(pid, f"poll, {len(ids) // 2} ahead", polls, poll(ids[len(ids) // 2])))
     costs.append(cost(pid, f"poll, {len(ids) - 2} ahead", polls, poll(ids[-1])))
+    middle = f"/queue/fal-ai/wan/requests/{ids[len(ids) // 2]}/status?logs=1"
+    costs.append(cost_of_many(pid, port, middle, polls=polls))
     return costs
 
 
@@ -106,6 +113,33 @@ def cost(pid: int, what: str, requests: int, request: Callable[[], None]) -> Cos
         request()
     wall, cpu = time.perf_counter() - wall, cpu_seconds(pid) - cpu
     return Cost(what, requests, cpu / requests * 1e6, wall / requests * 1e6)
+
+
+def cost_of_many(pid: int, port: int, path: str, *, polls: int) -> Cost:
+    """Poll over CONNECTIONS connections at once; the wall time is one client's wait."""
+    cpu, wall = cpu_seconds(pid), time.perf_counter()
+    asyncio.run(_poll_at_once(port, path, polls // CONNECTIONS))
+    wall, cpu = time.perf_counter() - wall, cpu_seconds(pid) - cpu
+    made = polls // CONNECTIONS * CONNECTIONS
+    what = f"poll, {CONNECTIONS} connections"
+    return Cost(what, made, cpu / made * 1e6, wall / (made / CONNECTIONS) * 1e6)
+
+
+async def _poll_at_once(port: int, path: str, each: int) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(each):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 202"):
+                raise RuntimeError(head.decode())
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            await reader.readexactly(int(length[1]) if length else 0)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
 
 
 def ask(
