@@ -8,11 +8,21 @@ from typing import get_args
 
 import pytest
 
-from wan_local.events import Event, Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
+from wan_local.events import (
+    ComponentLoaded,
+    Event,
+    Finished,
+    FramesWritten,
+    Stage,
+    StageStarted,
+    StepDone,
+    Warned,
+)
 from wan_local.geometry import Size
 
 EVENTS = [
     StageStarted(Stage.DENOISE),
+    ComponentLoaded("vae", 4, 4),
     StepDone(3, 27),
     FramesWritten(5, 81),
     Warned("none added"),
