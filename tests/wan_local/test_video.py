@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -34,8 +35,11 @@ def write(path, frames, *, size=SIZE, fps=16, encoding=PLAIN, ffmpeg=None):
 
 def children() -> list[str]:
     """Processes that this one has started and not buried."""
-    tasks = Path("/proc/self/task").iterdir()
-    return [pid for task in tasks for pid in (task / "children").read_text().split()]
+    pids: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread may end while we look
+            pids += (task / "children").read_text().split()
+    return pids
 
 
 def a_program(path, script):

@@ -69,6 +69,10 @@ class House:
         token = job.outcome.body["video"]["url"].split("/")[3]
         return self.artifacts.blob(self.artifacts.find(token)).read_bytes()
 
+    def is_tidy(self) -> bool:
+        """Whether nothing lies in the folder for videos; it is cleared after the outcome is out."""
+        return not list((self.data / "outputs").iterdir())
+
     def executions(self, id: str) -> int:
         """Return how many attempts of the job an engine has begun."""
         notes = self.data / "executions"

@@ -36,7 +36,7 @@ def test_a_job_becomes_a_stored_video(house):
     }.items() <= video.items()
     assert ("steps=3", 3) == (job.outcome.body["prompt"], job.outcome.body["seed"])
     assert house.video(job).startswith(b"steps=3\n")
-    assert [] == list((house.data / "outputs").iterdir())
+    wait_until(house.is_tidy)
 
 
 def test_the_log_tells_what_the_engine_does(house):
@@ -79,7 +79,7 @@ def test_a_killed_process_costs_one_attempt(house):
     assert (JobState.SUCCEEDED, 2, 1) == (job.state, job.attempt, job.crashes)
     assert "attempt 1 was lost with its GPU process" in house.log(id)
     assert first != house.pid()
-    assert [] == list((house.data / "outputs").iterdir())
+    wait_until(house.is_tidy)
 
 
 def test_a_poison_job_stops_at_three(house):
@@ -168,7 +168,7 @@ def test_a_running_job_is_cancelled_at_its_next_step(house):
     assert cancelled() == house.ended(id).outcome
     assert JobState.SUCCEEDED is house.ended(house.submit("steps=1")).state
     assert pid == house.pid()
-    assert [] == list((house.data / "outputs").iterdir())
+    wait_until(house.is_tidy)
 
 
 def test_a_job_that_ignores_its_cancel_is_killed(house, monkeypatch):
