@@ -37,7 +37,7 @@ def children() -> list[str]:
     """Processes that this one has started and not buried."""
     pids: list[str] = []
     for task in Path("/proc/self/task").iterdir():
-        with suppress(FileNotFoundError):  # a thread may end while we look
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread may end while we look
             pids += (task / "children").read_text().split()
     return pids
 
