@@ -26,7 +26,7 @@ EVENTS = [
     StepDone(3, 27),
     FramesWritten(5, 81),
     Warned("none added"),
-    Finished("/tmp/a.mp4", Size(64, 48), 81, 16.0, 7, {"denoise": 1.5}, "a cat"),
+    Finished("a.mp4", Size(64, 48), 81, 16.0, 7, {"denoise": 1.5}, "a cat"),
 ]
 
 

@@ -178,6 +178,8 @@ async def test_two_clients_with_the_same_words_that_leave_free_two_gpus(build, h
 
     await until(lambda: all(services.jobs.get(job.id).cancel_requested for job in jobs))
 
+    assert len({job.id for job in jobs}) == 2
+
 
 @pytest.mark.parametrize(
     ("path", "body", "owner"),
@@ -194,9 +196,10 @@ async def test_nobody_else_takes_a_lost_job_over(build, hand, path, body, owner)
     await until(hand.queued)
     hand.start()
     await first.hang_up()
-    Call(app, path, body, owner=owner)
-
+    other = Call(app, path, body, owner=owner)
     await until(lambda: hand.queued() == 1)
+
+    assert not other.task.done()
 
 
 async def test_an_idempotency_key_shares_a_job_until_the_last_leaves(build, hand, services):
