@@ -178,7 +178,7 @@ async def test_two_clients_with_the_same_words_that_leave_free_two_gpus(build, h
 
     await until(lambda: all(services.jobs.get(job.id).cancel_requested for job in jobs))
 
-    assert len({job.id for job in jobs}) == 2
+    assert 2 == len({job.id for job in jobs})
 
 
 @pytest.mark.parametrize(
