@@ -12,10 +12,24 @@ from typing import Literal
 from wan_local.errors import InvalidPlan
 from wan_local.geometry import PATCHED_STRIDE, Size, latent_frames
 
-Solver = Literal["unipc", "euler"]
+Solver = Literal["unipc", "euler", "dmd"]
 Quality = Literal["low", "medium", "high", "maximum"]
 WriteMode = Literal["fast", "balanced", "small"]
 Target = Literal["high", "low", "both"]
+PictureFormat = Literal["jpeg", "png"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file that came with the request; on this machine before a GPU is asked for.
+
+    The engine never sees where it came from, and reads it in a capped child process.
+    """
+
+    path: str
+    """Absolute."""
+    sha256: str
+    """Of its bytes, in hexadecimal: what caches and reports know it by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,8 @@ class LoraRef:
     scale: float = 1.0
     target: Target = "high"
     """The expert, or both, that it changes."""
+    file: SourceFile | None = None
+    """None for a LoRA of the catalog, which the engine finds in the weights directory by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +105,29 @@ class EncodingSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartSpec:
+    """A video or picture that denoising starts from, in the place of noise alone."""
+
+    file: SourceFile
+    strength: float
+    """Share of the schedule that is run, 0 to 1; 1 keeps nothing of the file."""
+    fps: float | None = None
+    """Frame rate to resample a video to; None takes its frames as they are."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            msg = f"strength must be above 0 and at most 1, got {self.strength}"
+            raise InvalidPlan(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSpec:
+    """How the single frame of an image plan is written."""
+
+    format: PictureFormat = "jpeg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPlan:
     """All decisions for one generation.
 
@@ -110,6 +149,16 @@ class VideoPlan:
     interpolation: InterpolationSpec | None = None
     safety: SafetySpec = field(default_factory=SafetySpec)
     loras: tuple[LoraRef, ...] = ()
+    first_frame: SourceFile | None = None
+    """The picture that the video begins with (image to video)."""
+    last_frame: SourceFile | None = None
+    """The picture that it ends with."""
+    start: StartSpec | None = None
+    """What it is made out of (video to video, image to image)."""
+    reverse: bool = False
+    """Write the frames last to first."""
+    picture: PictureSpec | None = None
+    """Set for a plan of one frame whose output is an image file and not a video."""
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:
