@@ -36,7 +36,7 @@ from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_pr
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
 from wan_local.tensors import Latents, PromptEmbeds
-from wan_local.video import VideoWriter
+from wan_local.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from wan_local.engine import Stopwatch, open_engine
 from wan_local.events import FramesWritten, StepDone
 from wan_local.geometry import Size
 from wan_local.models.residency import CudaMemory, Residency
-from wan_local.video import probe
+from wan_local.video.probe import probe
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.wan_local.plans import T2V, a_plan
-from tests.wan_local.test_video import children
+from tests.watching import children
 from wan_local.engine import Stopwatch, _out_of_memory, open_engine
 from wan_local.errors import (
     BadCheckpoint,
@@ -34,7 +34,7 @@ from wan_local.events import (
 )
 from wan_local.geometry import Size
 from wan_local.plan import InterpolationSpec, LoraRef, PromptSpec
-from wan_local.video import probe
+from wan_local.video.probe import probe
 
 CPU = torch.device("cpu")
 

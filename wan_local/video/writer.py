@@ -1,4 +1,4 @@
-"""A stream of frames -> an MP4, through a pipe to ffmpeg; and `probe`, which reads one back.
+"""A stream of frames -> a video file, through a pipe to ffmpeg.
 
 ffmpeg is a process of its own: it encodes while the GPU decodes, it can be killed at any moment,
 and a crash of it is an error message here.
@@ -12,49 +12,20 @@ import queue
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import av
 import imageio_ffmpeg  # type: ignore[import-untyped]
 
 from wan_local.errors import EncodingFailed
 from wan_local.geometry import Size
-from wan_local.plan import EncodingSpec, Quality, WriteMode
+from wan_local.plan import EncodingSpec
 from wan_local.tensors import Frames
+from wan_local.video.formats import ffmpeg_arguments
 
-# x264's scale, where 6 more halve the size; 18 is what its authors call visually lossless.
-CRF: dict[Quality, int] = {"low": 28, "medium": 23, "high": 18, "maximum": 12}
-# The last is not `veryslow`, which took some eight times as long as `medium` on 81 noisy 720p
-# frames and made no smaller file.
-PRESET: dict[WriteMode, str] = {"fast": "veryfast", "balanced": "medium", "small": "slow"}
-
-# Without this, ffmpeg converts with the matrix of standard definition and tags nothing, and
-# players guess: colour bars came back up to 25 levels off; with it, 1.
-COLOURS = (
-    "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
-    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
-)
 CHUNKS_WAITING = 2
 LAST_WORDS = 500  # characters of ffmpeg's stderr that go into an error message
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What a video file says of itself."""
-
-    size: Size
-    fps: float
-    num_frames: int
-    codec: str
-    pixel_format: str
-    colours: tuple[int, int, int, int]
-    """Range, primaries, transfer and matrix as H.273 numbers; BT.709 in video range: 1 1 1 1."""
-    faststart: bool
-    """Whether playing can begin before the whole file is there."""
 
 
 class VideoWriter:
@@ -183,65 +154,3 @@ class VideoWriter:
         words = self._errors.read().decode(errors="replace").strip()[-LAST_WORDS:]
         said = " ".join(words.split()) or f"it ended with status {code} and said nothing"
         return EncodingFailed(f"ffmpeg could not write the video: {said}")
-
-
-def ffmpeg_arguments(size: Size, fps: float, encoding: EncodingSpec) -> list[str]:
-    """Return everything of the ffmpeg command but the program and the output's name.
-
-    The frame size is kept exactly; nothing is scaled to a multiple of 16.
-    """
-    rate = Fraction(fps).limit_denominator(1001)
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size.width}x{size.height}"]
-    quality = ["-crf", str(CRF[encoding.quality]), "-preset", PRESET[encoding.write_mode]]
-    # A key frame every two seconds, so that seeking is quick.
-    stream = ["-profile:v", "high", "-pix_fmt", "yuv420p", "-bf", "2", "-g", str(round(2 * rate))]
-    return [
-        *["-hide_banner", "-loglevel", "error", "-nostdin", "-y"],
-        *[*source, "-r", str(rate), "-i", "pipe:0"],
-        *["-an", "-vf", COLOURS, "-c:v", "libx264", *quality, *stream],
-        *["-movflags", "+faststart", "-f", "mp4"],
-    ]
-
-
-def probe(path: Path) -> VideoInfo:
-    """Read what the MP4 at *path* says of itself, without decoding a frame.
-
-    Raises:
-        EncodingFailed: If it is not a video.
-    """
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            codec = stream.codec_context
-            return VideoInfo(
-                size=Size(codec.width, codec.height),
-                fps=float(stream.average_rate or 0),
-                num_frames=stream.frames,
-                codec=codec.name,
-                pixel_format=codec.pix_fmt or "",
-                colours=(
-                    int(codec.color_range),
-                    int(codec.color_primaries),
-                    int(codec.color_trc),
-                    int(codec.colorspace),
-                ),
-                faststart=_boxes(path).index("moov") < _boxes(path).index("mdat"),
-            )
-    except (av.FFmpegError, IndexError, ValueError) as error:
-        msg = f"{path} is not a video: {error}"
-        raise EncodingFailed(msg) from error
-
-
-def _boxes(path: Path) -> list[str]:
-    """Return the names of the file's outermost boxes (ISO 14496-12), in order."""
-    names = []
-    with path.open("rb") as file:
-        while len(head := file.read(16)) >= 8:
-            length, name = int.from_bytes(head[:4]), head[4:8].decode("latin-1")
-            names.append(name)
-            if length == 1:  # a length of 64 bits follows
-                length = int.from_bytes(head[8:16])
-            if length < 8:  # 0: to the end of the file
-                break
-            file.seek(length - len(head), os.SEEK_CUR)
-    return names
