@@ -1,13 +1,18 @@
 """Every checkpoint the engine can run, as one table.
 
-To add a checkpoint of a known architecture, add a row; boundary, shift and files are its fields.
+To add a checkpoint of a known architecture, add a row; boundary, channels and files are its fields.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from wan_local.errors import UnknownModel
+from wan_local.errors import InvalidPlan, UnknownModel
+from wan_local.geometry import PATCH
+from wan_local.plan import VideoPlan
+
+Kind = Literal["t2v", "i2v", "ti2v"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +24,38 @@ class ModelSpec:
     title: str
     repo: str
     """Hugging Face repository in the diffusers layout."""
-    boundary: float
-    """Noise level at which the low-noise expert takes over (Wan 2.2's own configuration)."""
+    kind: Kind
+    """What it makes a video of: words; a picture it is shown beside the noise; either, the picture
+    standing in the place of the first latent frame."""
+    boundary: float | None
+    """Noise level at which the low-noise expert takes over (Wan 2.2's own configuration); None for
+    a model of one expert."""
+    latent_channels: int = 16
+    stride: int = 8
+    """Pixels a side that one latent stands for."""
     license: str
-    download_gb: float
-    """Size of the repository as published, in GB."""
+    download_gb: float | None
+    """Size of the repository as published, in GB; None where nobody has said."""
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Its transformers, as components: high noise, low noise."""
+        return ("transformer",) if self.boundary is None else ("transformer", "transformer_2")
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Its heavy parts, in the order in which a plan needs them."""
+        return ("text_encoder", *self.experts, "vae")
+
+    @property
+    def input_channels(self) -> int:
+        """Channels an expert takes in: an image model sees a mask of 4 and the picture as well."""
+        return 2 * self.latent_channels + 4 if self.kind == "i2v" else self.latent_channels
+
+    @property
+    def grid(self) -> int:
+        """Pixels that a side must be a multiple of."""
+        return self.stride * PATCH
 
     @property
     def fetch_command(self) -> str:
@@ -38,9 +70,42 @@ MODELS = {
             id="wan2.2-t2v-a14b",
             title="Wan 2.2 A14B, text to video",
             repo="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+            kind="t2v",
             boundary=0.875,
             license="Apache-2.0",
             download_gb=126.0,
+        ),
+        ModelSpec(
+            id="wan2.2-i2v-a14b",
+            title="Wan 2.2 A14B, image to video",
+            repo="Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+            kind="i2v",
+            boundary=0.9,
+            license="Apache-2.0",
+            download_gb=126.0,
+        ),
+        ModelSpec(
+            id="wan2.2-ti2v-5b",
+            title="Wan 2.2 5B, text and image to video",
+            repo="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+            kind="ti2v",
+            boundary=None,
+            latent_channels=48,
+            stride=16,
+            license="Apache-2.0",
+            download_gb=34.0,
+        ),
+        ModelSpec(
+            id="wan2.2-ti2v-5b-fastwan",
+            title="FastWan 2.2 5B, text to video in three steps",
+            repo="FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers",
+            # Distilled from the model above, and for text only.
+            kind="t2v",
+            boundary=None,
+            latent_channels=48,
+            stride=16,
+            license="Apache-2.0",
+            download_gb=None,
         ),
     ]
 }
@@ -57,3 +122,32 @@ def model_spec(id: str) -> ModelSpec:
     except KeyError:
         msg = f"unknown model {id!r}; known: {', '.join(MODELS)}"
         raise UnknownModel(msg) from None
+
+
+def model_for(plan: VideoPlan) -> ModelSpec:
+    """Return the row that *plan* runs on.
+
+    Raises:
+        UnknownModel: If there is none.
+        InvalidPlan: If a model of this kind can never carry the plan out.
+    """
+    spec = model_spec(plan.model)
+    if plan.size.width % spec.grid or plan.size.height % spec.grid:
+        msg = f"{spec.title}: width and height must be multiples of {spec.grid}, got {plan.size}"
+        raise InvalidPlan(msg)
+    if (spec.boundary is None) != (plan.sampling.boundary is None):
+        msg = f"{spec.title}: {len(spec.experts)} experts, and boundary {plan.sampling.boundary}"
+        raise InvalidPlan(msg)
+    if spec.kind == "t2v" and plan.first_frame:
+        msg = f"{spec.title}: it takes no picture to begin with"
+        raise InvalidPlan(msg)
+    if spec.kind == "i2v" and not plan.first_frame:
+        msg = f"{spec.title}: it needs a picture to begin with"
+        raise InvalidPlan(msg)
+    if spec.kind != "i2v" and plan.last_frame:
+        msg = f"{spec.title}: it takes no picture to end with"
+        raise InvalidPlan(msg)
+    if plan.start and plan.first_frame:
+        msg = f"{spec.title}: it takes a picture to begin with or a video to start from, not both"
+        raise InvalidPlan(msg)
+    return spec

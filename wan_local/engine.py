@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from wan_local.catalog import model_for
 from wan_local.errors import OutOfMemory
 from wan_local.events import (
     ComponentLoaded,
@@ -40,7 +41,6 @@ from wan_local.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 
-HEAVY = ("text_encoder", "transformer", "transformer_2", "vae")
 PATIENCE = 0.5  # seconds between looks at a cancelled or finished run while ffmpeg catches up
 
 
@@ -106,7 +106,9 @@ class Engine:
 
     def sample(self, plan: VideoPlan, clock: Stopwatch) -> Generator[Event, None, Latents]:
         """Carry *plan* as far as its latents, which it returns."""
-        missing = [part for part in HEAVY if f"{plan.model}/{part}" not in self._models.loaded]
+        spec = model_for(plan)
+        loaded = self._models.loaded
+        missing = [part for part in spec.components if f"{plan.model}/{part}" not in loaded]
         if missing:
             yield clock.start(Stage.LOAD)
         checkpoint = self._checkpoint(plan.model)

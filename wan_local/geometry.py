@@ -10,8 +10,10 @@ from wan_local.errors import InvalidPlan
 Resolution = Literal["480p", "580p", "720p"]
 AspectRatio = Literal["16:9", "9:16", "1:1"]
 
-PATCHED_STRIDE = 16
-"""Pixels a side must be a multiple of: the VAE's 8 times the transformer's patch of 2."""
+PATCH = 2
+"""Latents a side that the transformers take in at once."""
+PATCHED_STRIDE = 8 * PATCH
+"""Pixels a side must be a multiple of, at least: the finer VAE's 8 times the patch."""
 TEMPORAL_STRIDE = 4
 """Frames that one latent frame stands for, after the first."""
 

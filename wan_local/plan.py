@@ -52,10 +52,10 @@ class SamplingSpec:
     """Denoising steps over both experts."""
     shift: float
     """Time shift of Esser et al. 2024 (https://arxiv.org/abs/2403.03206); 1 shifts nothing."""
-    boundary: float
-    """Noise level, 0 to 1, from which on down the low-noise expert works."""
+    boundary: float | None
+    """Noise level, 0 to 1, from which on down the low-noise expert works; None for one expert."""
     guidance_high: float
-    """Classifier-free guidance scale of the high-noise expert; 1 runs without guidance."""
+    """Classifier-free guidance scale of the high-noise, or only, expert; 1: without guidance."""
     guidance_low: float
     """Classifier-free guidance scale of the low-noise expert; 1 runs without guidance."""
     solver: Solver = "unipc"
@@ -170,6 +170,21 @@ class VideoPlan:
         if self.fps <= 0:
             msg = f"fps must be positive, got {self.fps}"
             raise InvalidPlan(msg)
+        if self.steps_run < 1:
+            msg = (
+                f"strength {self.start.strength if self.start else 1} of {self.sampling.steps} "
+                "steps leaves no step to run: raise the strength or the number of steps"
+            )
+            raise InvalidPlan(msg)
+        if self.last_frame and (self.first_frame is None or self.num_frames < 2):
+            msg = "a picture to end with needs one to begin with, and at least 2 frames"
+            raise InvalidPlan(msg)
+
+    @property
+    def steps_run(self) -> int:
+        """Steps of the schedule that are run: all, or the last ones if there is a start."""
+        steps = self.sampling.steps
+        return steps if self.start is None else min(steps, int(steps * self.start.strength))
 
     @property
     def latent_frames(self) -> int:

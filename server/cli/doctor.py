@@ -24,10 +24,11 @@ from rich.table import Table
 from server.certificates import find_certificates
 from server.cli.exits import Exit
 from server.cli.flags import AsJson, DataDir, DeviceFlag, WeightsDir, load_settings
-from server.cli.models import where
 from server.keys import KeyRing
 from server.settings import Settings, child_environment
 from wan_local.catalog import MODELS
+from wan_local.errors import BadCheckpoint, WeightsMissing
+from wan_local.models.weights import find_checkpoint
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -131,12 +132,21 @@ def check_disk(settings: Settings) -> Finding:
 
 
 def check_checkpoints(settings: Settings) -> Finding:
-    """At least one model's files."""
-    places = {id: where(settings.weights_dir, id) for id in MODELS}
-    missing = [place for place in places.values() if isinstance(place, str)]
-    if missing:
-        return Finding("checkpoint", "fail", f"looked in {settings.weights_dir}", missing[0])
-    return Finding("checkpoint", "ok", ", ".join(map(str, places.values())))
+    """At least one model's files, and none that is there by half."""
+    found: list[str] = []
+    missing: list[str] = []
+    broken: list[str] = []
+    for id in MODELS:
+        try:
+            found.append(str(find_checkpoint(settings.weights_dir, id)))
+        except WeightsMissing as error:
+            missing.append(str(error))
+        except BadCheckpoint as error:
+            broken.append(str(error))
+    if broken or not found:
+        wrong = (broken or missing)[0]
+        return Finding("checkpoint", "fail", f"looked in {settings.weights_dir}", wrong)
+    return Finding("checkpoint", "ok", ", ".join(found))
 
 
 def check_tls(settings: Settings) -> Finding:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from wan_local.geometry import Size
-from wan_local.plan import PromptSpec, SamplingSpec, VideoPlan
+from wan_local.plan import PromptSpec, SamplingSpec, SourceFile, VideoPlan
 
 T2V = "wan2.2-t2v-a14b"
+I2V = "wan2.2-i2v-a14b"
+TI2V = "wan2.2-ti2v-5b"
+FAST_WAN = "wan2.2-ti2v-5b-fastwan"
+PICTURE = SourceFile(path="/nowhere/picture.png", sha256="0" * 64)
+"""For plans that nobody carries out."""
 
 
 def a_sampling(**changes: Any) -> SamplingSpec:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from wan_local.catalog import MODELS, model_spec
-from wan_local.errors import UnknownModel
+from tests.wan_local.plans import FAST_WAN, I2V, PICTURE, T2V, TI2V, a_plan
+from wan_local.catalog import MODELS, model_for, model_spec
+from wan_local.errors import InvalidPlan, UnknownModel
+from wan_local.geometry import Size
+from wan_local.plan import StartSpec
 
 
 def test_a_model_is_found_under_its_own_id():
@@ -15,7 +18,9 @@ def test_a_model_is_found_under_its_own_id():
 
 def test_the_boundary_is_wans_own():
     """At 0.9, the image model's boundary, the wrong expert would take some of the steps."""
-    assert 0.875 == model_spec("wan2.2-t2v-a14b").boundary
+    assert 0.875 == model_spec(T2V).boundary
+    assert 0.9 == model_spec(I2V).boundary
+    assert None is model_spec(TI2V).boundary is model_spec(FAST_WAN).boundary
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones():
@@ -29,4 +34,59 @@ def test_every_model_can_be_fetched_and_judged(spec):
     """Where it comes from, what it may be used for and how long it takes."""
     assert spec.repo in spec.fetch_command
     assert spec.license
-    assert spec.download_gb > 0
+    assert spec.download_gb is None or spec.download_gb > 0
+
+
+def test_each_kind_has_its_own_parts_and_channels():
+    """A 5B checkpoint has one expert; an image model's experts see the picture and a mask."""
+    both = ("text_encoder", "transformer", "transformer_2", "vae")
+
+    assert (both, 16) == (model_spec(T2V).components, model_spec(T2V).input_channels)
+    assert (both, 36) == (model_spec(I2V).components, model_spec(I2V).input_channels)
+    for id in (TI2V, FAST_WAN):
+        assert ("text_encoder", "transformer", "vae") == model_spec(id).components
+        assert (48, 32) == (model_spec(id).input_channels, model_spec(id).grid)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": TI2V, "boundary": None, "size": Size(80, 48)}, "multiples of 32, got 80×48"),
+        ({"model": TI2V, "size": Size(64, 64)}, "1 experts, and boundary 0.875"),
+        ({"boundary": None}, "2 experts, and boundary None"),
+        ({"first_frame": PICTURE}, "takes no picture to begin with"),
+        ({"model": I2V}, "needs a picture to begin with"),
+        (
+            {
+                "model": TI2V,
+                "boundary": None,
+                "size": Size(64, 64),
+                "first_frame": PICTURE,
+                "last_frame": PICTURE,
+            },
+            "takes no picture to end with",
+        ),
+        (
+            {
+                "model": I2V,
+                "first_frame": PICTURE,
+                "start": StartSpec(file=PICTURE, strength=0.5),
+            },
+            "not both",
+        ),
+    ],
+)
+def test_a_plan_that_a_model_can_never_carry_out_is_refused(changes, said):
+    """Before a GPU is asked, with a sentence and not with a mismatch of shapes."""
+    with pytest.raises(InvalidPlan, match=said):
+        model_for(a_plan(**changes))
+
+
+def test_a_plan_that_suits_its_model_is_given_its_row():
+    """Words for one, words or a picture for another."""
+    small = {"model": TI2V, "boundary": None, "size": Size(64, 64)}
+
+    assert T2V == model_for(a_plan()).id
+    assert I2V == model_for(a_plan(model=I2V, first_frame=PICTURE, last_frame=PICTURE)).id
+    assert TI2V == model_for(a_plan(**small)).id
+    assert TI2V == model_for(a_plan(**small, first_frame=PICTURE)).id

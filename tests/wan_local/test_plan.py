@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
-from tests.wan_local.plans import a_plan, a_sampling
+from tests.wan_local.plans import PICTURE, a_plan, a_sampling
 from wan_local.errors import InvalidPlan
 from wan_local.geometry import Size
+from wan_local.plan import StartSpec
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,12 @@ from wan_local.geometry import Size
         ({"size": Size(850, 480)}, "multiples of 16, got 850×480"),
         ({"fps": 0}, "fps must be positive, got 0"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
+        (
+            {"steps": 4, "start": StartSpec(file=PICTURE, strength=0.2)},
+            "strength 0.2 of 4 steps leaves no step",
+        ),
+        ({"last_frame": PICTURE}, "needs one to begin with"),
+        ({"first_frame": PICTURE, "last_frame": PICTURE, "num_frames": 1}, "at least 2 frames"),
     ],
 )
 def test_a_plan_that_can_never_succeed_is_refused_with_its_value(changes, said):
@@ -46,3 +53,12 @@ def test_the_surplus_of_the_last_latent_frame_is_counted_in():
 def test_sampling_says_which_solver():
     """Wan's own solver, unless a distilled model asks for Euler."""
     assert ("unipc", "euler") == (a_sampling().solver, a_sampling(solver="euler").solver)
+
+
+@pytest.mark.parametrize(
+    ("strength", "run"), [(1, 10), (0.95, 9), (0.9, 9), (0.6, 6), (0.3, 3), (0.1, 1)]
+)
+def test_a_start_leaves_out_the_first_steps(strength, run):
+    """Rounded down, as diffusers does: the same strength keeps the same share of the input."""
+    assert run == a_plan(steps=10, start=StartSpec(file=PICTURE, strength=strength)).steps_run
+    assert 10 == a_plan(steps=10).steps_run

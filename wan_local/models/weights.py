@@ -30,6 +30,7 @@ class Component:
 
 _DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
+# Every part that some kind of checkpoint has; which of them one needs, its row says.
 COMPONENTS = {
     "scheduler": Component(("UniPCMultistepScheduler",), ("scheduler_config.json",)),
     "tokenizer": Component(
@@ -82,13 +83,15 @@ def find_checkpoint(weights_dir: Path, model_id: str) -> Path:
     folder = weights_dir.absolute() / spec.id
     index = folder / "model_index.json"
     if not index.is_file():
+        size = f" ({spec.download_gb:.0f} GB)" if spec.download_gb else ""
         msg = (
             f"{spec.title} is not on this machine: there is no {index}. "
-            f"Fetch it ({spec.download_gb:.0f} GB) with: {fetch_command(weights_dir, spec)}"
+            f"Fetch it{size} with: {fetch_command(weights_dir, spec)}"
         )
         raise WeightsMissing(msg)
     parts = _read_object(index)
-    missing = [path for name in COMPONENTS for path in _missing(folder, name, parts.get(name))]
+    names = ("scheduler", "tokenizer", *spec.components)
+    missing = [path for name in names for path in _missing(folder, name, parts.get(name))]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         msg = (
@@ -96,6 +99,7 @@ def find_checkpoint(weights_dir: Path, model_id: str) -> Path:
             f"This fetches the rest: {fetch_command(weights_dir, spec)}"
         )
         raise BadCheckpoint(msg)
+    _refuse_another_kind(folder, spec)
     return folder
 
 
@@ -140,6 +144,17 @@ def _missing(folder: Path, name: str, entry: Any) -> list[Path]:
     if component.weights:
         files += _weight_files(folder / name, component.weights)
     return [file for file in files if not (file.is_file() and file.stat().st_size)]
+
+
+def _refuse_another_kind(folder: Path, spec: ModelSpec) -> None:
+    """Compare what tells one kind from another: the channels that go into each part."""
+    expected = dict.fromkeys(spec.experts, ("in_channels", spec.input_channels))
+    for name, (field, channels) in {**expected, "vae": ("z_dim", spec.latent_channels)}.items():
+        path = folder / name / "config.json"
+        found = _read_object(path).get(field, 16)  # diffusers' default, for both
+        if found != channels:
+            msg = f"{path} is not of {spec.title}: {field} is {found} and must be {channels}"
+            raise BadCheckpoint(msg)
 
 
 def _weight_files(folder: Path, name: str) -> list[Path]:

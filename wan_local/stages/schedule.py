@@ -92,8 +92,10 @@ def split_by_expert(timesteps: Tensor, spec: SamplingSpec) -> list[Leg]:
     """Cut *timesteps* where the low-noise expert takes over; an expert without steps is left out.
 
     A step belongs to the expert of the level it starts from, and the boundary's own level to the
-    high-noise one.
+    high-noise one. Without a boundary there is one expert, which takes them all.
     """
+    if spec.boundary is None:
+        return [Leg("transformer", spec.guidance_high, timesteps, 1)]
     high = int(torch.count_nonzero(timesteps >= spec.boundary * TRAIN_TIMESTEPS))
     legs = [
         Leg("transformer", spec.guidance_high, timesteps[:high], 1),

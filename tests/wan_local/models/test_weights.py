@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.wan_local.plans import T2V
+from tests.wan_local.plans import FAST_WAN, T2V
 from wan_local.errors import BadCheckpoint, InvalidPlan, UnknownModel, WeightsMissing
 from wan_local.geometry import Size, size_for
 from wan_local.models.weights import (
@@ -48,6 +48,12 @@ def test_missing_weights_come_with_the_command_that_fetches_them(tmp_path):
         "hf download Wan-AI/Wan2.2-T2V-A14B-Diffusers"
         f" --local-dir '{tmp_path / 'my weights' / T2V}'"
     )
+
+
+def test_a_size_that_nobody_published_is_not_invented(tmp_path):
+    """No number is better than a wrong one."""
+    with pytest.raises(WeightsMissing, match="Fetch it with: hf download FastVideo/"):
+        find_checkpoint(tmp_path, FAST_WAN)
 
 
 def test_a_model_outside_the_catalog_has_no_folder(weights):
@@ -114,6 +120,29 @@ def test_another_architecture_is_named(own):
 
     with pytest.raises(BadCheckpoint, match="vae must be a AutoencoderKLWan, not AutoencoderKL"):
         find_checkpoint(own, T2V)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("transformer", "in_channels", 36),
+        ("transformer_2", "in_channels", 36),
+        ("vae", "z_dim", 48),
+    ],
+)
+def test_another_kind_of_the_same_architecture_is_named(own, part, field, value):
+    """An image model's folder under a text model's name has the same files and other shapes."""
+    change_json(own / T2V / part / "config.json", **{field: value})
+
+    with pytest.raises(BadCheckpoint, match=f"text to video: {field} is {value} and must be 16"):
+        find_checkpoint(own, T2V)
+
+
+def test_parts_that_a_kind_has_not_may_be_null_or_absent(own):
+    """The published image model lists an image encoder that it has not."""
+    change_json(own / T2V / "model_index.json", image_encoder=[None, None])
+
+    assert find_checkpoint(own, T2V)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\xff", "[" * 100_000])

@@ -86,6 +86,19 @@ def test_an_expert_without_steps_is_not_asked_for(boundary, expert):
     assert [(expert, 2)] == [(leg.expert, len(leg.timesteps)) for leg in legs]
 
 
+def test_one_expert_takes_every_step():
+    """The 5B model has no other; its guidance is the first of the two."""
+    spec = a_sampling(boundary=None, guidance_high=3.5, guidance_low=9)
+    [leg] = split_by_expert(torch.tensor([999, 500, 1]), spec)
+
+    assert ("transformer", 3.5, 1, 3) == (
+        leg.expert,
+        leg.guidance,
+        leg.first_step,
+        len(leg.timesteps),
+    )
+
+
 @pytest.mark.parametrize("solver", ["unipc", "euler"])
 def test_a_solver_remembers_nothing_of_the_plan_before(published, solver):
     """A multistep solver that was used twice would start with a stranger's history."""
