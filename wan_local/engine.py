@@ -6,7 +6,6 @@ import logging
 import re
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -30,18 +29,15 @@ from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
 from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
-from wan_local.stages.decode import decode_frames
+from wan_local.rendering import Clip, render
 from wan_local.stages.denoise import Guidance, denoise
 from wan_local.stages.latents import SPATIAL_STRIDE, initial_latents
 from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_prompt, tokenize
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
 from wan_local.tensors import Latents, PromptEmbeds
-from wan_local.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 0.5  # seconds between looks at a cancelled or finished run while ffmpeg catches up
 
 
 def open_engine(weights_dir: Path, device: str) -> Engine:
@@ -91,14 +87,14 @@ class Engine:
             latents = yield from self.sample(plan, clock)
 
             yield clock.start(Stage.DECODE)
-            yield from self._decode(plan, latents, output)
+            clip = yield from self._render(plan, latents, output)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(error, clock.stage, plan, self._device) from error
         yield Finished(
             path=str(output),
-            size=_size_of(latents),
-            num_frames=plan.num_frames,
-            fps=plan.fps,
+            size=clip.size,
+            num_frames=clip.num_frames,
+            fps=clip.fps,
             seed=plan.sampling.seed,
             timings=clock.stop(),
             prompt=plan.prompt.text,
@@ -174,22 +170,12 @@ class Engine:
                 )
         return latents
 
-    def _decode(
+    def _render(
         self, plan: VideoPlan, latents: Latents, output: Path
-    ) -> Generator[FramesWritten, None, None]:
-        size, done = _size_of(latents), 0
-        with (
-            self._models.hold(f"{plan.model}/vae", room=vae_room(size)) as vae,
-            VideoWriter(output, size, fps=plan.fps, encoding=plan.encoding) as video,
-            closing(decode_frames(vae, latents, num_frames=plan.num_frames)) as stream,
-        ):
-            for frames in stream:
-                video.write(frames)
-                done += len(frames)
-                yield FramesWritten(done, plan.num_frames)
-            # Said again while ffmpeg works off its backlog, so that a cancel is heard there too.
-            while not video.finished(within=PATIENCE):
-                yield FramesWritten(done, plan.num_frames)
+    ) -> Generator[FramesWritten, None, Clip]:
+        room = vae_room(_size_of(latents))
+        with self._models.hold(f"{plan.model}/vae", room=room) as vae:
+            return (yield from render(vae, latents, plan, output))
 
     def _checkpoint(self, model: str) -> Checkpoint:
         if model not in self._checkpoints:

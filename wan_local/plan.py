@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wan_local.errors import InvalidPlan
-from wan_local.geometry import PATCHED_STRIDE, Size, latent_frames
+from wan_local.geometry import PATCHED_STRIDE, Size, interpolated_frames, latent_frames
 
 Solver = Literal["unipc", "euler", "dmd"]
 Quality = Literal["low", "medium", "high", "maximum"]
@@ -190,3 +190,16 @@ class VideoPlan:
     def latent_frames(self) -> int:
         """Latent frames that the transformer works on."""
         return latent_frames(self.num_frames)
+
+    @property
+    def written_frames(self) -> int:
+        """Frames of the file: the generated ones and those between them."""
+        between = self.interpolation.frames_between if self.interpolation else 0
+        return interpolated_frames(self.num_frames, between)
+
+    @property
+    def written_fps(self) -> float:
+        """Frame rate of the file."""
+        if self.interpolation is None or not self.interpolation.adjust_fps:
+            return self.fps
+        return self.fps * (self.interpolation.frames_between + 1)
