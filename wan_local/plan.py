@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wan_local.errors import InvalidPlan
-from wan_local.geometry import PATCHED_STRIDE, Size, interpolated_frames, latent_frames
+from wan_local.geometry import PATCHED_STRIDE, Size, latent_frames
 
 Solver = Literal["unipc", "euler", "dmd"]
 Quality = Literal["low", "medium", "high", "maximum"]
@@ -76,6 +76,8 @@ class LoraRef:
     """The expert, or both, that it changes."""
     file: SourceFile | None = None
     """None for a LoRA of the catalog, which the engine finds in the weights directory by name."""
+    required: bool = True
+    """Whether to refuse the plan where a LoRA of the catalog is missing; or run without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,16 +192,3 @@ class VideoPlan:
     def latent_frames(self) -> int:
         """Latent frames that the transformer works on."""
         return latent_frames(self.num_frames)
-
-    @property
-    def written_frames(self) -> int:
-        """Frames of the file: the generated ones and those between them."""
-        between = self.interpolation.frames_between if self.interpolation else 0
-        return interpolated_frames(self.num_frames, between)
-
-    @property
-    def written_fps(self) -> float:
-        """Frame rate of the file."""
-        if self.interpolation is None or not self.interpolation.adjust_fps:
-            return self.fps
-        return self.fps * (self.interpolation.frames_between + 1)

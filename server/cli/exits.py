@@ -36,6 +36,7 @@ MEANINGS: dict[Exit, str] = {
 ENGINE_EXITS = {
     "InvalidPlan": Exit.USAGE,
     "UnknownModel": Exit.USAGE,
+    "LoraRefused": Exit.USAGE,
     "WeightsMissing": Exit.WEIGHTS_MISSING,
     "OutOfMemory": Exit.NO_GPU,
 }
