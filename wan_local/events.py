@@ -67,6 +67,14 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something worth knowing of how it is done; one sentence."""
+
+    message: str
+    kind: Literal["note"] = "note"
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The video is on disk, whole and synced."""
 
@@ -82,4 +90,4 @@ class Finished:
     kind: Literal["finished"] = "finished"
 
 
-Event = StageStarted | ComponentLoaded | StepDone | FramesWritten | Warned | Finished
+Event = StageStarted | ComponentLoaded | StepDone | FramesWritten | Warned | Noted | Finished

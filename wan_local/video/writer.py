@@ -99,18 +99,11 @@ class VideoWriter:
             self._errors.close()
             self._part.unlink(missing_ok=True)
 
-    def write(self, frames: Frames, *, within: float | None = None) -> bool:
-        """Hand *frames* over; return whether they were taken *within* so many seconds.
-
-        Waits while two earlier chunks are still on their way, for ever if need be by default.
-        """
+    def write(self, frames: Frames) -> None:
+        """Hand *frames* over; waits while two earlier chunks are still on their way."""
         if self._refused.is_set():
             raise self._failure()
-        try:
-            self._chunks.put(frames, timeout=within)
-        except queue.Full:
-            return False
-        return True
+        self._chunks.put(frames)
 
     def finished(self, *, within: float) -> bool:
         """Say that there are no more frames, and whether ffmpeg is done *within* so many seconds.
