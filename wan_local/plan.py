@@ -128,6 +128,11 @@ class PictureSpec:
 
     format: PictureFormat = "jpeg"
 
+    @property
+    def file_ending(self) -> str:
+        """How the image file's name ends, with the dot."""
+        return ".jpg" if self.format == "jpeg" else ".png"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPlan:
@@ -187,6 +192,11 @@ class VideoPlan:
         """Steps of the schedule that are run: all, or the last ones if there is a start."""
         steps = self.sampling.steps
         return steps if self.start is None else min(steps, int(steps * self.start.strength))
+
+    @property
+    def file_ending(self) -> str:
+        """How the output file's name ends, with the dot."""
+        return ".mp4" if self.picture is None else self.picture.file_ending
 
     @property
     def latent_frames(self) -> int:
