@@ -31,6 +31,7 @@ WEB_MODULES = [
     "wan_local",
     "wan_local.plan",
     "wan_local.catalog",
+    "wan_local.media",
     "server.endpoints",
     "server.reporting",
     "server.jobs.model",

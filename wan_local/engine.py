@@ -19,7 +19,6 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
-    Noted,
     Stage,
     StageStarted,
     StepDone,
@@ -29,8 +28,6 @@ from wan_local.geometry import Size
 from wan_local.models.devices import compute_dtype, device_name
 from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
-from wan_local.models.loras.files import expert_shapes
-from wan_local.models.loras.shelf import LoraShelf, Selection
 from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
 from wan_local.stages.decode import decode_frames
@@ -70,7 +67,6 @@ class Engine:
         self._models = Residency(self._load, device, memory)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._embeds = EmbedsCache()
-        self._shelf = LoraShelf(weights_dir)
 
     @property
     def held(self) -> frozenset[str]:
@@ -86,7 +82,6 @@ class Engine:
         Raises:
             WeightsMissing: If the plan's checkpoint is not on this machine.
             BadCheckpoint: If its files are not what the catalog says.
-            LoraRefused: If a LoRA cannot be applied to it.
             InvalidPlan: If a small checkpoint cannot generate the plan's size.
             OutOfMemory: If a stage does not fit on the device.
             EncodingFailed: If ffmpeg refuses the frames.
@@ -114,7 +109,7 @@ class Engine:
         spec = model_for(plan)
         loaded = self._models.loaded
         missing = [part for part in spec.components if f"{plan.model}/{part}" not in loaded]
-        if missing or plan.loras:
+        if missing:
             yield clock.start(Stage.LOAD)
         checkpoint = self._checkpoint(plan.model)
         for number, part in enumerate(missing, 1):
@@ -122,19 +117,11 @@ class Engine:
             # An expert takes seconds to load: a cancel is heard after each component.
             yield ComponentLoaded(part, number, len(missing))
 
-        loras = self._take_loras(plan, checkpoint)
-        for note in loras.notes:
-            yield Noted(note)
-
         size = checkpoint.small.size_for(plan.size) if checkpoint.small else plan.size
         texts = [
             tokenize(checkpoint.tokenizer, t) for t in (plan.prompt.text, plan.prompt.negative)
         ]
-        for sentence in [
-            *_deviations(plan, checkpoint, size, texts),
-            *loras.warnings,
-            *not_done(plan),
-        ]:
+        for sentence in [*_deviations(plan, checkpoint, size, texts), *not_done(plan)]:
             yield Warned(sentence)
         solver = schedule(plan.sampling, checkpoint.scheduler)
         legs = split_by_expert(solver.timesteps, plan.sampling)
@@ -145,13 +132,12 @@ class Engine:
 
         yield clock.start(Stage.DENOISE)
         noise = initial_latents(size, plan.latent_frames, seed=plan.sampling.seed)
-        return (yield from self._denoise(plan, noise, embeds, loras, legs=legs, solver=solver))
+        return (yield from self._denoise(plan, noise, embeds, legs=legs, solver=solver))
 
     def close(self) -> None:
         """Give all memory back."""
         self._models.close()
         self._checkpoints.clear()
-        self._shelf = LoraShelf(self._weights_dir)
         self._embeds = EmbedsCache()
 
     def _embed(self, model: str, texts: Sequence[TokenIds]) -> list[PromptEmbeds]:
@@ -168,7 +154,6 @@ class Engine:
         plan: VideoPlan,
         noise: Latents,
         embeds: list[PromptEmbeds],
-        loras: Selection,
         *,
         legs: list[Leg],
         solver: Solver,
@@ -177,11 +162,7 @@ class Engine:
         prompt, negative = embeds[0], embeds[1] if len(embeds) > 1 else None
         room = expert_room(_size_of(noise), plan.latent_frames)
         for leg in legs:
-            name = f"{plan.model}/{leg.expert}"
-            with (
-                self._models.hold(name, room=room) as transformer,
-                loras.applied(transformer, leg.expert, self._models.originals(name)),
-            ):
+            with self._models.hold(f"{plan.model}/{leg.expert}", room=room) as transformer:
                 latents = yield from denoise(
                     transformer,
                     latents,
@@ -209,11 +190,6 @@ class Engine:
             # Said again while ffmpeg works off its backlog, so that a cancel is heard there too.
             while not video.finished(within=PATIENCE):
                 yield FramesWritten(done, plan.num_frames)
-
-    def _take_loras(self, plan: VideoPlan, checkpoint: Checkpoint) -> Selection:
-        if not plan.loras:
-            return Selection()
-        return self._shelf.take(plan.loras, plan.model, expert_shapes(checkpoint.folder))
 
     def _checkpoint(self, model: str) -> Checkpoint:
         if model not in self._checkpoints:

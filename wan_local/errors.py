@@ -5,12 +5,15 @@
   * UnknownModel: no row of the catalog has this name
   * WeightsMissing: the checkpoint is not on this machine; the message holds the command to fetch it
   * BadCheckpoint: the files are there and are not what the catalog says they are
-  * LoraRefused: a LoRA's file is no LoRA for this model; the message says what it is
   * OutOfMemory: the plan does not fit on this GPU
   * EncodingFailed: ffmpeg refused the frames; the message holds ffmpeg's own words
+  * BadMedia: a file that came with the request is not what it should be, damaged, or too large
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class WanLocalError(Exception):
@@ -36,13 +39,31 @@ class BadCheckpoint(WanLocalError):
     """The checkpoint's files are not what the catalog says they are."""
 
 
-class LoraRefused(WanLocalError):
-    """The LoRA cannot be applied to this model."""
-
-
 class OutOfMemory(WanLocalError):
     """The plan does not fit in this GPU's memory."""
 
 
 class EncodingFailed(WanLocalError):
     """ffmpeg could not write the video."""
+
+
+class BadMedia(WanLocalError):
+    """A file that came with the request cannot be used."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        type: str = "image_load_error",
+        ctx: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say what is wrong.
+
+        Args:
+            message: A sentence for whoever sent the file.
+            type: fal's name for this error.
+            ctx: The limits that it passed, by fal's names.
+        """
+        super().__init__(message)
+        self.type = type
+        self.ctx = dict(ctx or {})

@@ -67,14 +67,6 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """Something worth knowing of how it is done; one sentence."""
-
-    message: str
-    kind: Literal["note"] = "note"
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
     """The video is on disk, whole and synced."""
 
@@ -90,4 +82,4 @@ class Finished:
     kind: Literal["finished"] = "finished"
 
 
-Event = StageStarted | ComponentLoaded | StepDone | FramesWritten | Warned | Noted | Finished
+Event = StageStarted | ComponentLoaded | StepDone | FramesWritten | Warned | Finished

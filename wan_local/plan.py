@@ -76,8 +76,6 @@ class LoraRef:
     """The expert, or both, that it changes."""
     file: SourceFile | None = None
     """None for a LoRA of the catalog, which the engine finds in the weights directory by name."""
-    required: bool = True
-    """Whether to refuse the plan where a LoRA of the catalog is missing; or run without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +125,6 @@ class PictureSpec:
     """How the single frame of an image plan is written."""
 
     format: PictureFormat = "jpeg"
-
-    @property
-    def file_ending(self) -> str:
-        """How the image file's name ends, with the dot."""
-        return ".jpg" if self.format == "jpeg" else ".png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +185,6 @@ class VideoPlan:
         """Steps of the schedule that are run: all, or the last ones if there is a start."""
         steps = self.sampling.steps
         return steps if self.start is None else min(steps, int(steps * self.start.strength))
-
-    @property
-    def file_ending(self) -> str:
-        """How the output file's name ends, with the dot."""
-        return ".mp4" if self.picture is None else self.picture.file_ending
 
     @property
     def latent_frames(self) -> int:

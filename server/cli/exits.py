@@ -35,8 +35,8 @@ MEANINGS: dict[Exit, str] = {
 # class name in wan_local.errors -> exit code; the names arrive from another process
 ENGINE_EXITS = {
     "InvalidPlan": Exit.USAGE,
+    "BadMedia": Exit.USAGE,
     "UnknownModel": Exit.USAGE,
-    "LoraRefused": Exit.USAGE,
     "WeightsMissing": Exit.WEIGHTS_MISSING,
     "OutOfMemory": Exit.NO_GPU,
 }

@@ -15,7 +15,6 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
-    Noted,
     Stage,
     StageStarted,
     StepDone,
@@ -64,8 +63,6 @@ class Narrator:
                 return self._progress(Stage.DECODE, done, total)
             case Warned(message=message):
                 return self.say(message, "WARN")
-            case Noted(message=message):
-                return self.say(message)
             case Finished(timings=timings):
                 return self.say(_summary(timings))
 

@@ -13,7 +13,6 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
-    Noted,
     Stage,
     StageStarted,
     StepDone,
@@ -27,7 +26,6 @@ EVENTS = [
     StepDone(3, 27),
     FramesWritten(5, 81),
     Warned("none added"),
-    Noted("60 of 60 keys"),
     Finished("a.mp4", Size(64, 48), 81, 16.0, 7, {"denoise": 1.5}, "a cat"),
 ]
 

@@ -1,5 +1,5 @@
 from wan_local.geometry import Size
-from wan_local.media import MediaInfo
+from wan_local.media.info import MediaInfo
 
 
 def test_a_picture_is_one_frame_without_a_rate():

@@ -1,0 +1,69 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.wan_local.media.files import video
+from wan_local.errors import BadMedia
+from wan_local.media.conversation import Conversation
+from wan_local.media.info import MediaLimits
+
+
+def processes() -> set[int]:
+    """Return the ids of this process' children."""
+    path = f"/proc/self/task/{os.getpid()}/children"
+    return set(map(int, Path(path).read_text().split()))
+
+
+def test_nothing_is_left_of_a_talk_that_is_broken_off(tmp_path):
+    """A cancelled job must not leave a decoder behind."""
+    path = video(tmp_path / "a.mp4", 40)
+    before = processes()
+
+    with Conversation(path, MediaLimits(), frames=True) as conversation:
+        next(conversation.frames(conversation.info().size))
+        started = processes() - before
+
+    assert 1 == len(started)
+    assert before == processes()
+
+
+def test_a_process_that_dies_is_a_bad_file(tmp_path):
+    """A decoder's crash is the file's doing, and the next request's process is a new one."""
+    path = video(tmp_path / "a.mp4", 40)
+    before = processes()
+
+    with Conversation(path, MediaLimits(), frames=True) as conversation:
+        size = conversation.info().size
+        [child] = processes() - before
+        os.kill(child, signal.SIGSEGV)
+        with pytest.raises(BadMedia, match="cannot be decoded"):
+            list(conversation.frames(size))
+
+
+def test_a_process_that_falls_silent_is_given_up(tmp_path):
+    """A file that sends a decoder round in circles must not hold a thread for ever."""
+    path = video(tmp_path / "a.mp4", 40)
+    before = processes()
+
+    with Conversation(path, MediaLimits(silence=0.2), frames=True) as conversation:
+        [child] = processes() - before
+        os.kill(child, signal.SIGSTOP)
+        with pytest.raises(BadMedia, match="within 0 seconds"):
+            conversation.info()
+
+    assert before == processes()
+
+
+def test_the_end_of_its_computing_time_is_said(tmp_path):
+    """The kernel's signal; the client reads a sentence."""
+    path = video(tmp_path / "a.mp4", 40)
+    before = processes()
+
+    with Conversation(path, MediaLimits(), frames=True) as conversation:
+        size = conversation.info().size
+        [child] = processes() - before
+        os.kill(child, signal.SIGXCPU)
+        with pytest.raises(BadMedia, match="takes more than 60 seconds"):
+            list(conversation.frames(size))

@@ -1,0 +1,142 @@
+"""Our side of the talk with the process that decodes: starts it, listens, ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from wan_local.errors import BadMedia
+from wan_local.geometry import Size
+from wan_local.media.info import MediaInfo, MediaKind, MediaLimits
+
+_LONGEST_LINE = 10_000  # bytes
+
+
+class Conversation:
+    """A question about one file, and the answer as it comes; a `with` ends the process.
+
+    Raises:
+        BadMedia: From any method, if the file is not taken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: MediaLimits,
+        *,
+        kind: MediaKind | None = None,
+        frames: bool = False,
+        fps: float | None = None,
+        num_frames: int | None = None,
+    ) -> None:
+        """Ask about *path*.
+
+        Args:
+            path: The file.
+            limits: What is too much.
+            kind: What it has to be; by default whatever it is.
+            frames: Whether its frames are wanted.
+            fps: Rate of the frames; a video's own by default.
+            num_frames: Frames at most.
+        """
+        self._limits = limits
+        request = {
+            "path": str(path.absolute()),
+            "kind": kind,
+            "frames": frames,
+            "fps": fps,
+            "num_frames": num_frames,
+            "limits": asdict(limits) | {"frames": limits.frames},
+        }
+        self._command = [sys.executable, "-m", "wan_local.media.child", json.dumps(request)]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+        if self._process.stdout is None:
+            raise BadMedia
+        self._pipe = self._process.stdout
+        self._poll = select.poll()
+        self._poll.register(self._pipe, select.POLLIN)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()  # nothing happens if it has ended
+        self._process.wait()
+        self._pipe.close()
+
+    def info(self) -> MediaInfo:
+        """Return what the file is: the first thing that is said."""
+        self._expect(b"I")
+        values = self._line()
+        return MediaInfo(**values | {"size": Size(**values["size"])})
+
+    def frames(self, size: Size) -> Iterator[bytearray]:
+        """Yield the frames, width × height × 3 bytes each."""
+        while self._expect(b"F", b"E") == b"F":
+            yield self._read(size.width * size.height * 3)
+
+    def end(self) -> None:
+        """Wait for the word that this was all."""
+        self._expect(b"E")
+
+    def _expect(self, *tags: bytes) -> bytes:
+        tag = bytes(self._read(1))
+        if tag == b"R":
+            refusal = self._line()
+            raise BadMedia(refusal["message"], type=refusal["type"], ctx=refusal["ctx"])
+        if tag not in tags:
+            raise self._broken()
+        return tag
+
+    def _line(self) -> dict[str, Any]:
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            line += self._read(1)
+            if len(line) > _LONGEST_LINE:
+                raise self._broken()
+        values: dict[str, Any] = json.loads(line)
+        return values
+
+    def _read(self, size: int) -> bytearray:
+        """Return *size* bytes."""
+        data = bytearray(size)
+        rest = memoryview(data)
+        while rest:
+            if not self._poll.poll(self._limits.silence * 1000):
+                msg = f"The file could not be decoded within {self._limits.silence:.0f} seconds"
+                raise BadMedia(msg, type="value_error")
+            count = os.readv(self._pipe.fileno(), [rest])
+            if not count:
+                raise self._broken()
+            rest = rest[count:]
+        return data
+
+    def _broken(self) -> BadMedia:
+        """Return why the process ended in the middle of a sentence."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)  # its last words are read before its death is known
+        if self._process.returncode == -signal.SIGXCPU:
+            msg = f"The file takes more than {self._limits.cpu_seconds} seconds to decode"
+            return BadMedia(msg, type="value_error")
+        return BadMedia("The file cannot be decoded: it is damaged", type="value_error")
