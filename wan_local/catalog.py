@@ -111,6 +111,38 @@ MODELS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewDecoderSpec:
+    """A tiny decoder that previews are drawn with where it is in the weights directory."""
+
+    id: str
+    latent_channels: int
+    """Of the latents it reads."""
+    license: str
+    download_mb: float
+
+    @property
+    def file(self) -> str:
+        """Its place in the weights directory."""
+        return f"previews/{self.id}.safetensors"
+
+    @property
+    def fetch_command(self) -> str:
+        """The command that puts it there."""
+        source = "https://github.com/madebyollin/taehv/raw/main/safetensors"
+        return f"curl -fL --create-dirs -o WEIGHTS_DIR/{self.file} {source}/{self.id}.safetensors"
+
+
+PREVIEW_DECODERS = {
+    decoder.latent_channels: decoder
+    for decoder in [
+        PreviewDecoderSpec(id="taew2_1", latent_channels=16, license="MIT", download_mb=22.6),
+        PreviewDecoderSpec(id="taew2_2", latent_channels=48, license="MIT", download_mb=22.9),
+    ]
+}
+"""By the latents they read; none is needed, and without one a matrix draws the previews."""
+
+
 def model_spec(id: str) -> ModelSpec:
     """Return the row of model *id*.
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from wan_local.catalog import model_for
-from wan_local.errors import OutOfMemory
+from wan_local.errors import BadCheckpoint, OutOfMemory
 from wan_local.events import (
     ComponentLoaded,
     Event,
@@ -21,7 +21,6 @@ from wan_local.events import (
     FramesWritten,
     Stage,
     StageStarted,
-    StepDone,
     Warned,
 )
 from wan_local.geometry import Size
@@ -33,6 +32,7 @@ from wan_local.plan import VideoPlan
 from wan_local.stages.decode import decode_frames
 from wan_local.stages.denoise import Guidance, denoise
 from wan_local.stages.latents import SPATIAL_STRIDE, initial_latents
+from wan_local.stages.preview import WatchedSolver, open_decoder, with_previews
 from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_prompt, tokenize
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
@@ -132,7 +132,11 @@ class Engine:
 
         yield clock.start(Stage.DENOISE)
         noise = initial_latents(size, plan.latent_frames, seed=plan.sampling.seed)
-        return (yield from self._denoise(plan, noise, embeds, legs=legs, solver=solver))
+        if not plan.preview_every:
+            return (yield from self._denoise(plan, noise, embeds, legs=legs, solver=solver))
+        watched = WatchedSolver(solver)
+        steps = self._denoise(plan, noise, embeds, legs=legs, solver=watched)
+        return (yield from self._with_previews(plan, steps, watched))
 
     def close(self) -> None:
         """Give all memory back."""
@@ -156,8 +160,8 @@ class Engine:
         embeds: list[PromptEmbeds],
         *,
         legs: list[Leg],
-        solver: Solver,
-    ) -> Generator[StepDone, None, Latents]:
+        solver: Solver | WatchedSolver,
+    ) -> Generator[Event, None, Latents]:
         latents = noise.to(self._device)
         prompt, negative = embeds[0], embeds[1] if len(embeds) > 1 else None
         room = expert_room(_size_of(noise), plan.latent_frames)
@@ -173,6 +177,17 @@ class Engine:
                     total_steps=plan.sampling.steps,
                 )
         return latents
+
+    def _with_previews(
+        self, plan: VideoPlan, steps: Generator[Event, None, Latents], solver: WatchedSolver
+    ) -> Generator[Event, None, Latents]:
+        decoder = None
+        try:
+            channels = model_for(plan).latent_channels
+            decoder = open_decoder(self._weights_dir, channels, self._device)
+        except BadCheckpoint as error:
+            yield Warned(f"previews are drawn without their decoder: {error}")
+        return (yield from with_previews(steps, solver, decoder, every=plan.preview_every))
 
     def _decode(
         self, plan: VideoPlan, latents: Latents, output: Path

@@ -50,6 +50,17 @@ class StepDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """What the video would be if denoising ended after *step* of *steps*: a rough picture of it."""
+
+    step: int
+    steps: int
+    jpeg: str
+    """Base64 of a JPEG of the middle frame, at most 64 KiB and 256 pixels a side."""
+    kind: Literal["preview"] = "preview"
+
+
+@dataclass(frozen=True, slots=True)
 class FramesWritten:
     """So many of the video's frames have gone to the encoder."""
 
@@ -82,4 +93,4 @@ class Finished:
     kind: Literal["finished"] = "finished"
 
 
-Event = StageStarted | ComponentLoaded | StepDone | FramesWritten | Warned | Finished
+Event = StageStarted | ComponentLoaded | StepDone | Previewed | FramesWritten | Warned | Finished

@@ -157,6 +157,9 @@ class VideoPlan:
     """What it is made out of (video to video, image to image)."""
     reverse: bool = False
     """Write the frames last to first."""
+    preview_every: int = 0
+    """Steps from one rough picture of the half-done video to the next; 0 shows none. The video is
+    the same either way."""
     picture: PictureSpec | None = None
     """Set for a plan of one frame whose output is an image file and not a video."""
 
@@ -166,6 +169,9 @@ class VideoPlan:
             raise InvalidPlan(msg)
         if self.size.width % PATCHED_STRIDE or self.size.height % PATCHED_STRIDE:
             msg = f"width and height must be multiples of {PATCHED_STRIDE}, got {self.size}"
+            raise InvalidPlan(msg)
+        if self.preview_every < 0:
+            msg = f"preview_every must not be negative, got {self.preview_every}"
             raise InvalidPlan(msg)
         if self.fps <= 0:
             msg = f"fps must be positive, got {self.fps}"

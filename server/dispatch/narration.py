@@ -15,6 +15,7 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
+    Previewed,
     Stage,
     StageStarted,
     StepDone,
@@ -59,6 +60,8 @@ class Narrator:
                 return self.say(f"{Stage.LOAD} {number}/{total}: {component}")
             case StepDone(step=step, steps=steps):
                 return self._progress(Stage.DENOISE, step, steps)
+            case Previewed():
+                return None
             case FramesWritten(done=done, total=total):
                 return self._progress(Stage.DECODE, done, total)
             case Warned(message=message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.wan_local.plans import FAST_WAN, I2V, PICTURE, T2V, TI2V, a_plan
-from wan_local.catalog import MODELS, model_for, model_spec
+from wan_local.catalog import MODELS, PREVIEW_DECODERS, model_for, model_spec
 from wan_local.errors import InvalidPlan, UnknownModel
 from wan_local.geometry import Size
 from wan_local.plan import StartSpec
@@ -35,6 +35,14 @@ def test_every_model_can_be_fetched_and_judged(spec):
     assert spec.repo in spec.fetch_command
     assert spec.license
     assert spec.download_gb is None or spec.download_gb > 0
+
+
+def test_every_models_preview_decoder_can_be_fetched():
+    """One file for each kind of latents, put where the engine looks for it."""
+    for channels in {spec.latent_channels for spec in MODELS.values()}:
+        decoder = PREVIEW_DECODERS[channels]
+        assert f"-o WEIGHTS_DIR/{decoder.file} https://" in decoder.fetch_command
+        assert decoder.fetch_command.endswith(f"/{decoder.id}.safetensors")
 
 
 def test_each_kind_has_its_own_parts_and_channels():

@@ -27,6 +27,7 @@ from wan_local.events import (
     ComponentLoaded,
     Finished,
     FramesWritten,
+    Previewed,
     Stage,
     StageStarted,
     StepDone,
@@ -177,6 +178,37 @@ def test_the_same_plan_makes_the_same_file(engine, fresh, tmp_path):
     assert (tmp_path / "warm").read_bytes() == (tmp_path / "cold").read_bytes()
     assert (tmp_path / "warm").read_bytes() == (tmp_path / "again").read_bytes()
     assert (tmp_path / "warm").read_bytes() != (tmp_path / "other").read_bytes()
+
+
+def test_previews_change_nothing_but_the_events(engine, tmp_path):
+    """Somebody who looks must get the video that somebody who does not look gets."""
+    list(engine.run(a_plan(), tmp_path / "unseen"))
+    events = list(engine.run(a_plan(preview_every=2), tmp_path / "seen"))
+    steps = [(type(event), event.step) for event in of_kind(StepDone | Previewed, events)]
+
+    assert [
+        (StepDone, 1),
+        (StepDone, 2),
+        (Previewed, 2),
+        (StepDone, 3),
+        (StepDone, 4),
+        (Previewed, 4),
+    ] == steps
+    assert (tmp_path / "unseen").read_bytes() == (tmp_path / "seen").read_bytes()
+
+
+def test_a_broken_preview_decoder_costs_no_video(weights, tmp_path):
+    """Its file was fetched to look at videos, not to lose them."""
+    (tmp_path / "weights" / "previews").mkdir(parents=True)
+    (tmp_path / "weights" / T2V).symlink_to(weights / T2V)
+    (tmp_path / "weights" / "previews" / "taew2_1.safetensors").write_bytes(b"<html>")
+    engine = open_engine(tmp_path / "weights", "cpu")
+    events = list(engine.run(a_plan(preview_every=4), tmp_path / "a.mp4"))
+    engine.close()
+
+    assert any("taew2_1.safetensors cannot" in event.message for event in of_kind(Warned, events))
+    assert 1 == len(of_kind(Previewed, events))
+    assert (tmp_path / "a.mp4").exists()
 
 
 def test_closing_at_any_event_frees_everything_and_changes_nothing(engine, tmp_path):

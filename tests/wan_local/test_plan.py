@@ -18,6 +18,7 @@ from wan_local.plan import StartSpec
         ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
         ({"size": Size(850, 480)}, "multiples of 16, got 850×480"),
         ({"fps": 0}, "fps must be positive, got 0"),
+        ({"preview_every": -1}, "preview_every must not be negative, got -1"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         (
             {"steps": 4, "start": StartSpec(file=PICTURE, strength=0.2)},

@@ -10,6 +10,7 @@ from wan_local.events import (
     ComponentLoaded,
     Finished,
     FramesWritten,
+    Previewed,
     Stage,
     StageStarted,
     StepDone,
@@ -78,6 +79,11 @@ def test_loading_is_told_part_by_part(narrator):
     line = narrator.line(ComponentLoaded("transformer", 2, 4))
 
     assert "load 2/4: transformer" == line.message
+
+
+def test_a_picture_is_no_line(narrator):
+    """It is shown, not told."""
+    assert None is narrator.line(Previewed(2, 4, "/9j/"))
 
 
 def test_a_warning_stands_out(narrator):
