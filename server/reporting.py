@@ -85,6 +85,9 @@ def status_body(
     if job.state is JobState.QUEUED:
         return body | {"status": "IN_QUEUE", "queue_position": position}
     if job.state is JobState.RUNNING:
+        if job.preview is not None:
+            # The step makes it another URL for each picture: pages show what they have not cached.
+            body["preview_url"] = f"{body['response_url']}/preview?step={job.preview.step}"
         return body | {"status": "IN_PROGRESS"}
     body["status"] = "COMPLETED"
     if job.inference_seconds is not None:

@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     """Jobs that may wait; one more is answered 429."""
 
+    preview_every: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Denoising steps from one rough picture of a running job to the next; 0 makes none. A request
+    says otherwise in `X-Wan-Preview`."""
+
     max_json_bytes: Annotated[int, Field(ge=1024)] = 32 * 2**20
     """Largest request body outside uploads; data URIs travel in it."""
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 5 * 2**30

@@ -75,6 +75,9 @@ class Admission:
             start_deadline=None
             if wishes.start_within is None
             else time.time() + wishes.start_within,
+            preview_every=settings.preview_every
+            if wishes.preview_every is None
+            else wishes.preview_every,
             output_ttl=wishes.output_ttl,
             idempotency_key=wishes.idempotency_key,
             webhook=wishes.webhook,

@@ -16,6 +16,7 @@ from server.jobs.model import Priority
 SHORTEST_DEADLINE = 0.1  # seconds; the hosted platform's minimum
 LONGEST_URL = 2048
 LONGEST_KEY = 255
+MOST_STEPS = 1000  # between two previews
 _YES = {"1", "true", "yes"}
 _NO = {"0", "false", "no", ""}
 _PRIORITIES = {"normal": Priority.NORMAL, "low": Priority.LOW}
@@ -33,6 +34,8 @@ class Wishes:
     """Seconds to keep the output."""
     idempotency_key: str | None
     webhook: str | None
+    preview_every: int | None
+    """Steps from one preview to the next; None leaves it to the server's setting."""
     max_queue_length: int | None
     """Refuse the job if more than so many wait."""
 
@@ -53,6 +56,7 @@ def read_wishes(headers: Headers, query: QueryParams) -> Wishes:
         output_ttl=lifetime(headers, "x-fal-object-lifecycle-preference"),
         idempotency_key=_idempotency_key(headers),
         webhook=_webhook(query.get("fal_webhook")),
+        preview_every=_preview_every(headers.get("x-wan-preview")),
         max_queue_length=_queue_length(query.get("fal_max_queue_length")),
     )
 
@@ -137,6 +141,15 @@ def _webhook(url: str | None) -> str | None:
         msg = f"fal_webhook must be an http or https URL, at most {LONGEST_URL} long"
         raise bad_request(msg)
     return url
+
+
+def _preview_every(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) <= 4 and int(value) <= MOST_STEPS):
+        msg = f"X-Wan-Preview must be a number of steps, 0 (no previews) to {MOST_STEPS}"
+        raise bad_request(msg)
+    return int(value)
 
 
 def _queue_length(value: str | None) -> int | None:

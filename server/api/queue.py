@@ -43,6 +43,7 @@ class Queue:
         return [
             Route(f"{job}/status/stream", self.stream),
             Route(f"{job}/cancel", self.cancel, methods=["PUT"]),
+            Route(f"{job}/preview", self.preview),
             Route(f"{job}/response", self.result),
             Route(job, self.result),
             Route("/queue/{endpoint:path}", self.submit, methods=["POST"]),
@@ -68,6 +69,14 @@ class Queue:
         """Return what came of a job, with the status it deserves."""
         job = self._find(request, Refused(404, {"detail": "Request not found"}))
         return answer_result(job, request.scope["urls"])
+
+    async def preview(self, request: Request) -> Response:
+        """Return the latest rough picture of a running job, if previews were asked for."""
+        job = self._find(request, Refused(404, {"detail": "Request not found"}))
+        if job.preview is None:
+            raise Refused(404, {"detail": "There is no preview of this request at the moment"})
+        headers = {"cache-control": "no-store", **_about(job)}
+        return Response(job.preview.jpeg, headers=headers, media_type="image/jpeg")
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a job: at once if it waits, within a step if it runs."""

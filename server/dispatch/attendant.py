@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -31,10 +32,11 @@ from server.dispatch.slot import (
     Said,
     Slot,
 )
-from server.jobs.model import Job, JobState, LogLevel
+from server.jobs.model import Job, JobState, LogLevel, Preview
 from server.jobs.store import JobStore, StoreUnavailable, UnknownJob
 from server.reporting import engine_failed
 from wan_local.errors import WanLocalError
+from wan_local.events import Event, Previewed
 from wan_local.plan import VideoPlan
 
 T = TypeVar("T")
@@ -216,10 +218,16 @@ class Attendant:
             self._conclude(current, message)
             return
         if isinstance(message, Said) and message.errand == current.errand:
-            entry = current.narrator.line(message.event)
-            if entry is not None:
-                self._jobs.log(current.job.id, current.job.attempt, entry)
+            self._note(current, message.event)
         self._see_to_cancel(current)
+
+    def _note(self, current: _Current, event: Event) -> None:
+        job = current.job
+        if isinstance(event, Previewed):
+            self._jobs.show(job.id, job.attempt, Preview(event.step, b64decode(event.jpeg)))
+        entry = current.narrator.line(event)
+        if entry is not None:
+            self._jobs.log(job.id, job.attempt, entry)
 
     def _next_message(self) -> Alive | Said | Done | Failed | Cancelled | Lost | None:
         if self._current is None:

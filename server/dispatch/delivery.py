@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -57,7 +58,8 @@ class Delivery:
                 f"the input of {endpoint.id} is not accepted any more: {error.error_count()} errors"
             )
             raise InvalidPlan(msg) from error
-        return endpoint.plan(wire, job.request.seed)
+        plan = endpoint.plan(wire, job.request.seed)
+        return replace(plan, preview_every=job.request.preview_every)
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:
         """Store the video; return the outcome that points to it, and the file's token.

@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from dataclasses import replace
 
-from server.jobs.model import Job, JobState, LogEntry
+from server.jobs.model import Job, JobState, LogEntry, Preview
 
 KEEP_ENDED = 2_000
 """Ended jobs kept in memory, about 15 KB each with the log of a 40-step video."""
@@ -37,8 +37,7 @@ class Board:
                 return
             if before is not None:
                 self._take_down(before)
-                # The log of a live job is here and nowhere else.
-                job = job if job.state.is_final else replace(job, log=before.log)
+                job = _with_memories(job, before)
             self._hang_up(job)
 
     def restore(self, job: Job) -> None:
@@ -99,11 +98,24 @@ class Board:
     def log(self, id: str, attempt: int, entry: LogEntry) -> bool:
         """Append a line to the log of a running job; return whether it is still that attempt."""
         with self._lock:
-            job = self._jobs.get(id)
-            if job is None or job.state is not JobState.RUNNING or job.attempt != attempt:
-                return False
-            self._jobs[id] = replace(job, log=(*job.log, entry))
-            return True
+            job = self._running(id, attempt)
+            if job is not None:
+                self._jobs[id] = replace(job, log=(*job.log, entry))
+            return job is not None
+
+    def show(self, id: str, attempt: int, preview: Preview) -> bool:
+        """Show the latest picture of a running job; return whether it is still that attempt."""
+        with self._lock:
+            job = self._running(id, attempt)
+            if job is not None:
+                self._jobs[id] = replace(job, preview=preview)
+            return job is not None
+
+    def _running(self, id: str, attempt: int) -> Job | None:
+        job = self._jobs.get(id)
+        if job is None or job.state is not JobState.RUNNING or job.attempt != attempt:
+            return None
+        return job
 
     def _hang_up(self, job: Job) -> None:
         self._jobs[job.id] = job
@@ -128,6 +140,14 @@ class Board:
         del self._jobs[job.id]
         if job.request.idempotency_key is not None:
             self._keys.pop((job.request.owner, job.request.idempotency_key), None)
+
+
+def _with_memories(job: Job, before: Job) -> Job:
+    """Return *job* with what is known of it here and nowhere else, while it is true."""
+    if job.state.is_final:
+        return job
+    same = job.state is JobState.RUNNING and job.attempt == before.attempt
+    return replace(job, log=before.log, preview=before.preview if same else None)
 
 
 def _place(job: Job) -> tuple[int, int]:

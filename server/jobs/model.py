@@ -55,6 +55,15 @@ class LogEntry:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A rough picture of a running job's video."""
+
+    step: int
+    """The denoising step after which it was drawn."""
+    jpeg: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A validated request that wants to become a job."""
@@ -75,6 +84,8 @@ class NewJob:
     """Unix seconds by which it must have started, from `X-Fal-Request-Timeout`."""
     output_ttl: float | None = None
     """Seconds the output file is kept, from `X-Fal-Object-Lifecycle-Preference`."""
+    preview_every: int = 0
+    """Steps from one preview to the next, from `X-Wan-Preview` or the setting; 0 for none."""
     idempotency_key: str | None = None
     webhook: str | None = None
     """URL to call when the job has ended."""
@@ -118,6 +129,8 @@ class Job:
     finished_at: float | None = None
     outcome: Outcome | None = None
     log: tuple[LogEntry, ...] = field(default=())
+    preview: Preview | None = None
+    """The latest of the attempt that is running. In memory only, and gone with the attempt."""
 
     @property
     def inference_seconds(self) -> float | None:

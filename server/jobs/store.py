@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.jobs.board import Board
-from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome, Preview
 from server.jobs.rows import QUERIES, job_from_row
 from server.jobs.sqlite import BadDatabase, Database, StoreUnavailable
 from server.jobs.transitions import Transitions, UnknownJob
@@ -230,6 +230,11 @@ class JobStore:
     def log(self, id: str, attempt: int, entry: LogEntry) -> None:
         """Append a line to a running job's log; a stale attempt's is dropped."""
         if self._board.log(id, attempt, entry):
+            self._tell(id)
+
+    def show(self, id: str, attempt: int, preview: Preview) -> None:
+        """Show the latest picture of a running job; a stale attempt's is dropped."""
+        if self._board.show(id, attempt, preview):
             self._tell(id)
 
     # ── for the outbox and the janitor ───────────────────────────────────────────────────────────

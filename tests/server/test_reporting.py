@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from server import reporting
-from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome, Preview
 from server.reporting import ENGINE_ERRORS, Urls
 from wan_local import errors
 
@@ -64,6 +64,15 @@ def test_a_stream_gets_only_new_lines():
     assert ["0", "1", "2"] == [line["message"] for line in status(running, logs=True)["logs"]]
     assert ["2"] == [line["message"] for line in status(running, logs=True, since=2)["logs"]]
     assert [] == status(running, since=2)["logs"]
+
+
+def test_a_preview_is_announced_while_there_is_one():
+    """Each with a URL of its own, so that a page shows the new one and streams tell of it."""
+    running = {"state": JobState.RUNNING}
+    body = status(job(**running, preview=Preview(4, b"")))
+
+    assert "http://h/queue/fal-ai/wan/requests/j/preview?step=4" == body["preview_url"]
+    assert "preview_url" not in status(job(**running))
 
 
 def test_inference_time_is_the_last_attempts():

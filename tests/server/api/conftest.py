@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from server.app import create_app
-from server.jobs.model import JobState, LogEntry
+from server.jobs.model import JobState, LogEntry, Preview
 from server.reporting import succeeded
 from server.services import Services, open_services
 from server.settings import Settings
@@ -65,6 +65,9 @@ class Hand:
 
     def say(self, job, message):
         self.services.jobs.log(job.id, job.attempt, LogEntry(1_700_000_000.0, "INFO", message))
+
+    def show(self, job, step, jpeg):
+        self.services.jobs.show(job.id, job.attempt, Preview(step, jpeg))
 
     def finish(self, job, outcome=None):
         body = {"video": {"url": "/cdn/files/token/a.mp4"}, "prompt": "a cat", "seed": 7}

@@ -77,7 +77,7 @@ def test_a_foreign_job_does_not_exist(client, services, keys):
     id = client.post(f"/queue/{T2V}", json={"prompt": "a"}, headers=one).json()["request_id"]
 
     for method, end in [("GET", "/status"), ("GET", ""), ("PUT", "/cancel"), ("GET", "/response"),
-                        ("GET", "/status/stream")]:  # fmt: skip
+                        ("GET", "/status/stream"), ("GET", "/preview")]:  # fmt: skip
         foreign = client.request(method, f"/queue/a/b/requests/{id}{end}", headers=two)
         unknown = client.request(method, f"/queue/a/b/requests/{'0' * 36}{end}", headers=two)
         assert 404 == foreign.status_code

@@ -6,8 +6,11 @@ import shutil
 import time
 
 import pytest
+from starlette.testclient import TestClient
 
+from server.app import create_app
 from server.jobs.model import Priority
+from server.services import open_services
 from tests.server.api.conftest import T2V
 
 # Bodies that made a plain FastAPI sample answer 500 or drop the connection, and their relatives.
@@ -158,6 +161,31 @@ def test_headers_become_properties_of_the_job(client, services):
     assert before + 30 <= request.start_deadline <= time.time() + 30
     assert "http://127.0.0.1:9/hook?a=b&c=d" == request.webhook
     assert "http://localhost:8900" == request.base_url
+
+
+def test_previews_are_off_unless_asked_for(client, services):
+    """They cost a little of each step that draws one."""
+    asked = client.post(f"/queue/{T2V}", json={"prompt": "a"}, headers={"X-Wan-Preview": "3"})
+    plain = client.post(f"/queue/{T2V}", json={"prompt": "a"})
+
+    assert [3, 0] == [
+        services.jobs.get(answer.json()["request_id"]).request.preview_every
+        for answer in (asked, plain)
+    ]
+
+
+def test_the_operator_may_turn_previews_on_and_a_client_off(settings):
+    """A studio that always looks should not have to change its programs."""
+    services = open_services(settings.model_copy(update={"preview_every": 5}))
+    with TestClient(create_app(services), base_url="http://localhost:8900") as client:
+        answers = [
+            client.post(f"/queue/{T2V}", json={"prompt": "a"}, headers=headers)
+            for headers in ({}, {"X-Wan-Preview": "0"})
+        ]
+    jobs = [services.jobs.get(answer.json()["request_id"]) for answer in answers]
+    services.close()
+
+    assert [5, 0] == [job.request.preview_every for job in jobs]
 
 
 def test_an_idempotency_key_makes_one_job_of_many_calls(client, hand):

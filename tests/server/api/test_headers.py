@@ -20,7 +20,8 @@ def test_nothing_asked_is_nothing_special():
     plain = wishes()
 
     assert (Priority.NORMAL, True) == (plain.priority, plain.retry)
-    assert [None] * 5 == [
+    assert [None] * 6 == [
+        plain.preview_every,
         plain.start_within,
         plain.output_ttl,
         plain.idempotency_key,
@@ -109,3 +110,19 @@ def test_a_lifetime_may_come_with_more_or_without():
     assert lifetime(Headers({name: "{}"}), name) is None
     assert lifetime(Headers({}), name) is None
     assert 60.0 == lifetime(Headers({name: text}), "x-other", name)
+
+
+@pytest.mark.parametrize(("value", "steps"), [("0", 0), ("5", 5), ("1000", 1000)])
+def test_previews_are_asked_for_in_steps(value, steps):
+    """0 turns them off where the server has them on."""
+    assert steps == wishes(x_wan_preview=value).preview_every
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1001", "2.5", "yes", "٣", "9" * 5000])
+def test_a_strange_number_of_steps_is_refused(value):
+    """With the name of the header, as it is not one of fal's."""
+    with pytest.raises(Refused) as refused:
+        wishes(x_wan_preview=value.encode().decode("latin-1"))
+
+    assert 400 == refused.value.status
+    assert "X-Wan-Preview must be a number of steps" in refused.value.body["detail"]

@@ -296,3 +296,36 @@ def test_what_has_no_route_says_so_in_json(client, method, path, status):
     assert status == answer.status_code
     assert isinstance(answer.json()["detail"], str)
     assert answer.headers["x-fal-request-id"]
+
+
+@pytest.mark.parametrize(("app", "end"), SPELLINGS)
+def test_a_preview_is_a_picture_while_the_job_runs(client, hand, submit, app, end):
+    """It is no part of fal's API: announced in the status, and only where there is one."""
+    id = submit()["request_id"]
+    url = f"{app}/requests/{id}"
+    assert 404 == client.get(f"{url}/preview{end}").status_code
+    job = hand.start()
+    hand.show(job, 2, b"a picture")
+    announced = client.get(f"{url}/status{end}").json()["preview_url"]
+
+    for address in (announced, f"{url}/preview{end}"):
+        picture = client.get(address)
+        assert (200, b"a picture") == (picture.status_code, picture.content)
+        assert "image/jpeg" == picture.headers["content-type"]
+        assert "no-store" == picture.headers["cache-control"]
+        assert id == picture.headers["x-fal-request-id"]
+
+    hand.finish(job)
+    gone = client.get(f"{url}/preview{end}")
+    assert (404, {"detail": "There is no preview of this request at the moment"}) == (
+        gone.status_code,
+        gone.json(),
+    )
+    assert "preview_url" not in client.get(f"{url}/status{end}").json()
+
+
+def test_a_preview_of_nobodys_job_is_not_found(client):
+    """As its result is not."""
+    answer = client.get(f"/queue/{T2V}/requests/nobodys/preview")
+
+    assert (404, {"detail": "Request not found"}) == (answer.status_code, answer.json())

@@ -26,12 +26,12 @@ from server.dispatch.slot import (
     Run,
     Said,
 )
-from server.jobs.model import JobState, NewJob
+from server.jobs.model import JobState, NewJob, Preview
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts
 from server.reporting import cancelled
 from tests.server.dispatch.conftest import wait_until
-from wan_local.events import Finished, StepDone
+from wan_local.events import Finished, Previewed, StepDone
 from wan_local.geometry import Size
 
 VIDEO = b"moov and mdat"
@@ -135,6 +135,20 @@ def deliver(slot, order, outputs):
 def ended(jobs, id):
     wait_until(lambda: jobs.get(id).state.is_final)
     return jobs.get(id)
+
+
+def test_the_latest_preview_hangs_on_the_board(attendant, slot, jobs, outputs):
+    """Until the job ends; the file it ends with is the better picture."""
+    attendant.start()
+    id = submit(jobs, preview_every=1)
+    order = slot.order(Run)
+    assert 1 == order.plan.preview_every
+    for step, picture in ((1, "Zmlyc3Q="), (2, "c2Vjb25k")):
+        slot.lines.put(Said(errand=order.errand, event=Previewed(step, 4, picture)))
+    wait_until(lambda: jobs.get(id).preview == Preview(2, b"second"))
+
+    deliver(slot, order, outputs)
+    assert None is ended(jobs, id).preview
 
 
 def test_a_waiting_slot_is_woken_by_a_submission(attendant, slot, jobs, outputs):

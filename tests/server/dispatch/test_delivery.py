@@ -109,6 +109,12 @@ def test_the_plan_is_made_again_from_the_clients_input(delivery, jobs):
     assert ("a fox", 49, 3) == (plan.prompt.text, plan.num_frames, plan.sampling.seed)
 
 
+def test_the_plan_shows_as_much_as_was_asked_for(delivery, jobs):
+    """It is no part of the input, which is fal's alone."""
+    assert 4 == delivery.plan(a_job(jobs, preview_every=4)).preview_every
+    assert 0 == delivery.plan(a_job(jobs)).preview_every
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

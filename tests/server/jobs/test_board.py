@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from server.jobs.board import Board
-from server.jobs.model import Job, JobState, LogEntry, NewJob, Priority
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Preview, Priority
 from server.reporting import cancelled
 
 
@@ -55,6 +57,42 @@ def test_a_job_that_comes_back_stands_where_it_stood():
     board.put(replace(first, attempt=1))
 
     assert [0, 1] == [board.position(first), board.position(second)]
+
+
+def test_the_latest_preview_stays_with_its_attempt():
+    """A cancel that is asked for does not hide it; nobody else's, and nothing older, is shown."""
+    board = Board()
+    job = running(a_job(1))
+    board.put(a_job(1))
+    assert not board.show("job1", 1, Preview(1, b"too early"))
+    board.put(job)
+
+    assert board.show("job1", 1, Preview(1, b"first"))
+    assert board.show("job1", 1, Preview(2, b"second"))
+    assert not board.show("job1", 2, Preview(3, b"of an attempt that is not"))
+    assert not board.show("job2", 1, Preview(3, b"of a job that is not"))
+    board.put(replace(job, cancel_requested=True))
+    assert Preview(2, b"second") == board.get("job1").preview
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        lambda job: ended(job),
+        lambda job: replace(job, state=JobState.QUEUED),
+        lambda job: replace(job, attempt=2),
+    ],
+)
+def test_a_preview_is_gone_with_its_attempt(after):
+    """Up to 64 KB each: the board keeps thousands of ended jobs."""
+    board = Board()
+    job = running(a_job(1))
+    board.put(a_job(1))
+    board.put(job)
+    board.show("job1", 1, Preview(2, b"a picture"))
+    board.put(after(job))
+
+    assert None is board.get("job1").preview
 
 
 def test_the_log_stays_with_a_live_job():
