@@ -55,7 +55,7 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 # The small checkpoint has the architecture of the real one and random weights.
-$(SMALL): weights/build_small.py | $(VENV)/.torch
+$(SMALL): weights/build_small.py weights/small_loras.py | $(VENV)/.torch
 	$(BIN)/python weights/build_small.py
 
 # The tests of the JavaScript client skip, and say so, where there is no Node.

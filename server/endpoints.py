@@ -12,11 +12,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from server.media.sources import Need, Sources
 from server.planning import answer_with_video, plan_text_to_video, plan_text_to_video_turbo
-from server.schemas.common import VideoFile
+from server.schemas.common import File
 from server.schemas.video import TextToVideoInput, TextToVideoTurboInput, VideoOutput
 from wan_local.events import Finished
 from wan_local.plan import VideoPlan
+
+
+def no_needs(_wire: Any) -> tuple[Need, ...]:
+    """Return what an endpoint needs that is given words alone: nothing."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,13 @@ class Endpoint:
     title: str
     input: type[BaseModel]
     output: type[BaseModel]
-    plan: Callable[[Any, int], VideoPlan]
-    answer: Callable[[VideoFile, Finished], dict[str, Any]]
+    plan: Callable[[Any, int, Sources], VideoPlan]
+    """Input, seed, and the files that the input needs -> the plan."""
+    answer: Callable[[File, Finished], dict[str, Any]]
     model: str
     """The model its plans run on, so that a slot that holds it can be preferred."""
+    needs: Callable[[Any], tuple[Need, ...]] = no_needs
+    """Input -> the files that have to be here before its plan can be made."""
 
 
 ENDPOINTS = {

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.schemas.common import VideoFile
+from server.media.sources import Sources
+from server.schemas.common import File, VideoFile
 from server.schemas.video import TextToVideoInput, TextToVideoTurboInput, VideoOutput
 from wan_local.catalog import MODELS
 from wan_local.events import Finished
@@ -34,7 +35,7 @@ TURBO_FRAMES = 81
 TURBO_FPS = 16
 
 
-def plan_text_to_video(wire: TextToVideoInput, seed: int) -> VideoPlan:
+def plan_text_to_video(wire: TextToVideoInput, seed: int, _sources: Sources) -> VideoPlan:
     """Plan a text-to-video request."""
     return VideoPlan(
         model=T2V.id,
@@ -58,7 +59,9 @@ def plan_text_to_video(wire: TextToVideoInput, seed: int) -> VideoPlan:
     )
 
 
-def plan_text_to_video_turbo(wire: TextToVideoTurboInput, seed: int) -> VideoPlan:
+def plan_text_to_video_turbo(
+    wire: TextToVideoTurboInput, seed: int, _sources: Sources
+) -> VideoPlan:
     """Plan a text-to-video request of four steps."""
     return VideoPlan(
         model=T2V.id,
@@ -81,8 +84,16 @@ def plan_text_to_video_turbo(wire: TextToVideoTurboInput, seed: int) -> VideoPla
     )
 
 
-def answer_with_video(video: VideoFile, finished: Finished) -> dict[str, Any]:
+def answer_with_video(file: File, finished: Finished) -> dict[str, Any]:
     """Return the output body of a video endpoint."""
+    video = VideoFile(
+        **file.model_dump(),
+        width=finished.size.width,
+        height=finished.size.height,
+        fps=finished.fps,
+        num_frames=finished.num_frames,
+        duration=finished.num_frames / finished.fps,
+    )
     output = VideoOutput(video=video, prompt=finished.prompt, seed=finished.seed)
     return output.model_dump(mode="json", exclude_none=True)
 

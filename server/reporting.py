@@ -35,6 +35,7 @@ ENGINE_ERRORS: dict[str, tuple[int, str]] = {
     "InvalidPlan": (422, "value_error"),
     "UnknownModel": (422, "feature_not_supported"),
     "WeightsMissing": (422, "feature_not_supported"),
+    "LoraRefused": (422, "value_error"),
     "BadCheckpoint": (500, "internal_server_error"),
     "OutOfMemory": (500, "internal_server_error"),
     "EncodingFailed": (500, "internal_server_error"),

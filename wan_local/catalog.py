@@ -1,6 +1,7 @@
-"""Every checkpoint the engine can run, as one table.
+"""Every checkpoint the engine can run, and every LoRA an endpoint is made of, as two tables.
 
-To add a checkpoint of a known architecture, add a row; boundary, channels and files are its fields.
+To add a checkpoint of a known architecture, add a row to `MODELS`; boundary, channels and files are
+its fields. To add a distilled pair of LoRAs, add one to `LORAS`.
 """
 
 from __future__ import annotations
@@ -106,6 +107,51 @@ MODELS = {
             stride=16,
             license="Apache-2.0",
             download_gb=None,
+        ),
+    ]
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSpec:
+    """A pair of LoRAs, one for each expert, that an endpoint is made of."""
+
+    id: str
+    """Also the name of its folder in `loras` in the weights directory."""
+    title: str
+    repo: str
+    """Hugging Face repository."""
+    high: str
+    """File in it for the high-noise expert."""
+    low: str
+    """File in it for the low-noise expert."""
+    license: str
+    download_gb: float
+    """Size of the two files as published, in GB."""
+
+
+_DISTILLED = "wan2.2_{task}_A14b_{half}_noise_lora_rank64_lightx2v_4step_{date}.safetensors"
+
+LORAS = {
+    lora.id: lora
+    for lora in [
+        LoraSpec(
+            id="wan2.2-t2v-a14b-4step",
+            title="The four-step LoRA pair for Wan 2.2 A14B, text to video",
+            repo="lightx2v/Wan2.2-Distill-Loras",
+            high=_DISTILLED.format(task="t2v", half="high", date="1217"),
+            low=_DISTILLED.format(task="t2v", half="low", date="1217"),
+            license="Apache-2.0",
+            download_gb=1.2,
+        ),
+        LoraSpec(
+            id="wan2.2-i2v-a14b-4step",
+            title="The four-step LoRA pair for Wan 2.2 A14B, image to video",
+            repo="lightx2v/Wan2.2-Distill-Loras",
+            high=_DISTILLED.format(task="i2v", half="high", date="1022"),
+            low=_DISTILLED.format(task="i2v", half="low", date="1022"),
+            license="Apache-2.0",
+            download_gb=1.4,
         ),
     ]
 }

@@ -6,7 +6,6 @@ import logging
 import re
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
+    Noted,
     Stage,
     StageStarted,
     Warned,
@@ -27,9 +27,11 @@ from wan_local.geometry import Size
 from wan_local.models.devices import compute_dtype, device_name
 from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
+from wan_local.models.loras.files import expert_shapes
+from wan_local.models.loras.shelf import LoraShelf, Selection
 from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
-from wan_local.stages.decode import decode_frames
+from wan_local.rendering import Clip, render
 from wan_local.stages.denoise import Guidance, denoise
 from wan_local.stages.latents import SPATIAL_STRIDE, initial_latents
 from wan_local.stages.preview import WatchedSolver, open_decoder, with_previews
@@ -37,11 +39,8 @@ from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_pr
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
 from wan_local.tensors import Latents, PromptEmbeds
-from wan_local.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 0.5  # seconds between looks at a cancelled or finished run while ffmpeg catches up
 
 
 def open_engine(weights_dir: Path, device: str) -> Engine:
@@ -67,6 +66,7 @@ class Engine:
         self._models = Residency(self._load, device, memory)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._embeds = EmbedsCache()
+        self._shelf = LoraShelf(weights_dir)
 
     @property
     def held(self) -> frozenset[str]:
@@ -82,6 +82,7 @@ class Engine:
         Raises:
             WeightsMissing: If the plan's checkpoint is not on this machine.
             BadCheckpoint: If its files are not what the catalog says.
+            LoraRefused: If a LoRA cannot be applied to it.
             InvalidPlan: If a small checkpoint cannot generate the plan's size.
             OutOfMemory: If a stage does not fit on the device.
             EncodingFailed: If ffmpeg refuses the frames.
@@ -91,14 +92,14 @@ class Engine:
             latents = yield from self.sample(plan, clock)
 
             yield clock.start(Stage.DECODE)
-            yield from self._decode(plan, latents, output)
+            clip = yield from self._render(plan, latents, output)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(error, clock.stage, plan, self._device) from error
         yield Finished(
             path=str(output),
-            size=_size_of(latents),
-            num_frames=plan.num_frames,
-            fps=plan.fps,
+            size=clip.size,
+            num_frames=clip.num_frames,
+            fps=clip.fps,
             seed=plan.sampling.seed,
             timings=clock.stop(),
             prompt=plan.prompt.text,
@@ -109,7 +110,7 @@ class Engine:
         spec = model_for(plan)
         loaded = self._models.loaded
         missing = [part for part in spec.components if f"{plan.model}/{part}" not in loaded]
-        if missing:
+        if missing or plan.loras:
             yield clock.start(Stage.LOAD)
         checkpoint = self._checkpoint(plan.model)
         for number, part in enumerate(missing, 1):
@@ -117,11 +118,19 @@ class Engine:
             # An expert takes seconds to load: a cancel is heard after each component.
             yield ComponentLoaded(part, number, len(missing))
 
+        loras = self._take_loras(plan, checkpoint)
+        for note in loras.notes:
+            yield Noted(note)
+
         size = checkpoint.small.size_for(plan.size) if checkpoint.small else plan.size
         texts = [
             tokenize(checkpoint.tokenizer, t) for t in (plan.prompt.text, plan.prompt.negative)
         ]
-        for sentence in [*_deviations(plan, checkpoint, size, texts), *not_done(plan)]:
+        for sentence in [
+            *_deviations(plan, checkpoint, size, texts),
+            *loras.warnings,
+            *not_done(plan),
+        ]:
             yield Warned(sentence)
         solver = schedule(plan.sampling, checkpoint.scheduler)
         legs = split_by_expert(solver.timesteps, plan.sampling)
@@ -133,15 +142,16 @@ class Engine:
         yield clock.start(Stage.DENOISE)
         noise = initial_latents(size, plan.latent_frames, seed=plan.sampling.seed)
         if not plan.preview_every:
-            return (yield from self._denoise(plan, noise, embeds, legs=legs, solver=solver))
+            return (yield from self._denoise(plan, noise, embeds, loras, legs=legs, solver=solver))
         watched = WatchedSolver(solver)
-        steps = self._denoise(plan, noise, embeds, legs=legs, solver=watched)
+        steps = self._denoise(plan, noise, embeds, loras, legs=legs, solver=watched)
         return (yield from self._with_previews(plan, steps, watched))
 
     def close(self) -> None:
         """Give all memory back."""
         self._models.close()
         self._checkpoints.clear()
+        self._shelf = LoraShelf(self._weights_dir)
         self._embeds = EmbedsCache()
 
     def _embed(self, model: str, texts: Sequence[TokenIds]) -> list[PromptEmbeds]:
@@ -158,6 +168,7 @@ class Engine:
         plan: VideoPlan,
         noise: Latents,
         embeds: list[PromptEmbeds],
+        loras: Selection,
         *,
         legs: list[Leg],
         solver: Solver | WatchedSolver,
@@ -166,7 +177,11 @@ class Engine:
         prompt, negative = embeds[0], embeds[1] if len(embeds) > 1 else None
         room = expert_room(_size_of(noise), plan.latent_frames)
         for leg in legs:
-            with self._models.hold(f"{plan.model}/{leg.expert}", room=room) as transformer:
+            name = f"{plan.model}/{leg.expert}"
+            with (
+                self._models.hold(name, room=room) as transformer,
+                loras.applied(transformer, leg.expert, self._models.originals(name)),
+            ):
                 latents = yield from denoise(
                     transformer,
                     latents,
@@ -189,22 +204,17 @@ class Engine:
             yield Warned(f"previews are drawn without their decoder: {error}")
         return (yield from with_previews(steps, solver, decoder, every=plan.preview_every))
 
-    def _decode(
+    def _render(
         self, plan: VideoPlan, latents: Latents, output: Path
-    ) -> Generator[FramesWritten, None, None]:
-        size, done = _size_of(latents), 0
-        with (
-            self._models.hold(f"{plan.model}/vae", room=vae_room(size)) as vae,
-            VideoWriter(output, size, fps=plan.fps, encoding=plan.encoding) as video,
-            closing(decode_frames(vae, latents, num_frames=plan.num_frames)) as stream,
-        ):
-            for frames in stream:
-                video.write(frames)
-                done += len(frames)
-                yield FramesWritten(done, plan.num_frames)
-            # Said again while ffmpeg works off its backlog, so that a cancel is heard there too.
-            while not video.finished(within=PATIENCE):
-                yield FramesWritten(done, plan.num_frames)
+    ) -> Generator[FramesWritten, None, Clip]:
+        room = vae_room(_size_of(latents))
+        with self._models.hold(f"{plan.model}/vae", room=room) as vae:
+            return (yield from render(vae, latents, plan, output))
+
+    def _take_loras(self, plan: VideoPlan, checkpoint: Checkpoint) -> Selection:
+        if not plan.loras:
+            return Selection()
+        return self._shelf.take(plan.loras, plan.model, expert_shapes(checkpoint.folder))
 
     def _checkpoint(self, model: str) -> Checkpoint:
         if model not in self._checkpoints:

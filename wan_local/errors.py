@@ -5,6 +5,7 @@
   * UnknownModel: no row of the catalog has this name
   * WeightsMissing: the checkpoint is not on this machine; the message holds the command to fetch it
   * BadCheckpoint: the files are there and are not what the catalog says they are
+  * LoraRefused: a LoRA's file is no LoRA for this model; the message says what it is
   * OutOfMemory: the plan does not fit on this GPU
   * EncodingFailed: ffmpeg refused the frames; the message holds ffmpeg's own words
   * BadMedia: a file that came with the request is not what it should be, damaged, or too large
@@ -37,6 +38,10 @@ class WeightsMissing(WanLocalError):
 
 class BadCheckpoint(WanLocalError):
     """The checkpoint's files are not what the catalog says they are."""
+
+
+class LoraRefused(WanLocalError):
+    """The LoRA cannot be applied to this model."""
 
 
 class OutOfMemory(WanLocalError):

@@ -78,6 +78,14 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something worth knowing of how it is done; one sentence."""
+
+    message: str
+    kind: Literal["note"] = "note"
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The video is on disk, whole and synced."""
 
@@ -93,4 +101,13 @@ class Finished:
     kind: Literal["finished"] = "finished"
 
 
-Event = StageStarted | ComponentLoaded | StepDone | Previewed | FramesWritten | Warned | Finished
+Event = (
+    StageStarted
+    | ComponentLoaded
+    | StepDone
+    | Previewed
+    | FramesWritten
+    | Warned
+    | Noted
+    | Finished
+)

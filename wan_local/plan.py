@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wan_local.errors import InvalidPlan
-from wan_local.geometry import PATCHED_STRIDE, Size, latent_frames
+from wan_local.geometry import PATCHED_STRIDE, Size, interpolated_frames, latent_frames
 
 Solver = Literal["unipc", "euler", "dmd"]
 Quality = Literal["low", "medium", "high", "maximum"]
@@ -76,6 +76,8 @@ class LoraRef:
     """The expert, or both, that it changes."""
     file: SourceFile | None = None
     """None for a LoRA of the catalog, which the engine finds in the weights directory by name."""
+    required: bool = True
+    """Whether to refuse the plan where a LoRA of the catalog is missing; or run without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,11 @@ class PictureSpec:
     """How the single frame of an image plan is written."""
 
     format: PictureFormat = "jpeg"
+
+    @property
+    def file_ending(self) -> str:
+        """How the image file's name ends, with the dot."""
+        return ".jpg" if self.format == "jpeg" else ".png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +200,24 @@ class VideoPlan:
         return steps if self.start is None else min(steps, int(steps * self.start.strength))
 
     @property
+    def file_ending(self) -> str:
+        """How the output file's name ends, with the dot."""
+        return ".mp4" if self.picture is None else self.picture.file_ending
+
+    @property
     def latent_frames(self) -> int:
         """Latent frames that the transformer works on."""
         return latent_frames(self.num_frames)
+
+    @property
+    def written_frames(self) -> int:
+        """Frames of the file: the generated ones and those between them."""
+        between = self.interpolation.frames_between if self.interpolation else 0
+        return interpolated_frames(self.num_frames, between)
+
+    @property
+    def written_fps(self) -> float:
+        """Frame rate of the file."""
+        if self.interpolation is None or not self.interpolation.adjust_fps:
+            return self.fps
+        return self.fps * (self.interpolation.frames_between + 1)

@@ -15,5 +15,9 @@ Latents: TypeAlias = Tensor
 Pixels: TypeAlias = Tensor
 """[1, 3, frames, height, width], float32 in [-1, 1], on the device."""
 
+Pictures: TypeAlias = Tensor
+"""[frames, 3, height, width], float32 in [0, 1], on the device: what interpolation works on."""
+
 Frames: TypeAlias = Tensor
-"""[frames, height, width, 3], uint8 RGB on the CPU, contiguous."""
+"""[frames, height, width, 3], RGB on the CPU, contiguous: uint8, or uint16 over its whole range
+for formats of more than eight bits."""

@@ -18,6 +18,7 @@ from typing import Any
 import sentencepiece
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from small_loras import build_loras
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from torch import nn
@@ -222,3 +223,4 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 if __name__ == "__main__":
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "mini"
     print(build(out))
+    build_loras(out)

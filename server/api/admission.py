@@ -21,6 +21,7 @@ from server.api.headers import Wishes, read_wishes
 from server.api.validation import parse_object, validate
 from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
 from server.jobs.model import Job, JobState, NewJob
+from server.media.sources import provisional
 from server.reporting import engine_failed
 from server.services import Services
 from wan_local.errors import WanLocalError
@@ -61,7 +62,7 @@ class Admission:
         given: int | None = getattr(wire, "seed", None)
         seed = secrets.randbelow(DRAWN_SEEDS) if given is None else given
         try:
-            endpoint.plan(wire, seed)
+            endpoint.plan(wire, seed, provisional(endpoint.needs(wire)))
         except WanLocalError as error:
             raise _refused(error) from None
         new = NewJob(

@@ -37,6 +37,7 @@ ENGINE_EXITS = {
     "InvalidPlan": Exit.USAGE,
     "BadMedia": Exit.USAGE,
     "UnknownModel": Exit.USAGE,
+    "LoraRefused": Exit.USAGE,
     "WeightsMissing": Exit.WEIGHTS_MISSING,
     "OutOfMemory": Exit.NO_GPU,
 }

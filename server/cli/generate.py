@@ -36,10 +36,10 @@ from server.dispatch.slot import (
     Said,
 )
 from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
-from server.schemas.common import MAX_SEED, VideoFile
+from server.media.content_types import OUTPUT_TYPES
+from server.schemas.common import MAX_SEED, File
 from server.settings import Settings
 from wan_local.errors import BadCheckpoint, InvalidPlan, WeightsMissing
-from wan_local.events import Finished
 from wan_local.models.weights import find_checkpoint
 from wan_local.plan import VideoPlan
 
@@ -80,7 +80,7 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
         give_up(Exit.USAGE, f"there is no folder {output.parent}")
     progress = JsonLines() if as_json else Bar() if on_terminal() else PlainLines()
     done = _carry_out(settings, plan, output, progress)
-    answer = row.answer(_video_file(output, done), done.finished)
+    answer = row.answer(_file(output, plan, done), done.finished)
     if as_json:
         typer.echo(orjson.dumps({"kind": "output", "output": answer}))
     else:
@@ -126,7 +126,7 @@ def _plan(endpoint: Endpoint, request: dict[str, Any]) -> VideoPlan:
         give_up(Exit.USAGE, "; ".join(lines))
     seed = getattr(wire, "seed", None)
     try:
-        return endpoint.plan(wire, secrets.randbelow(2**31) if seed is None else seed)
+        return endpoint.plan(wire, secrets.randbelow(2**31) if seed is None else seed, {})
     except InvalidPlan as error:
         give_up(Exit.USAGE, str(error))
 
@@ -147,7 +147,9 @@ def _require_checkpoint(settings: Settings, plan: VideoPlan) -> None:
 
 def _carry_out(settings: Settings, plan: VideoPlan, output: Path, progress: Progress) -> Done:
     """Run *plan* in a GPU process of its own and put the video at *output*, whole or not at all."""
-    part = output.absolute().with_name(f".{output.stem}.{secrets.token_hex(4)}.part.mp4")
+    part = output.absolute().with_name(
+        f".{output.stem}.{secrets.token_hex(4)}.part{plan.file_ending}"
+    )
     with tempfile.TemporaryDirectory(prefix="wan-local-") as folder, interruptible():
         slot = _slot(settings.model_copy(update={"data_dir": Path(folder)}))
         try:
@@ -223,16 +225,10 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _video_file(path: Path, done: Done) -> VideoFile:
-    finished: Finished = done.finished
-    return VideoFile(
+def _file(path: Path, plan: VideoPlan, done: Done) -> File:
+    return File(
         url=path.absolute().as_uri(),
-        content_type="video/mp4",
+        content_type=OUTPUT_TYPES[plan.file_ending],
         file_name=path.name,
         file_size=done.size_bytes,
-        width=finished.size.width,
-        height=finished.size.height,
-        fps=finished.fps,
-        num_frames=finished.num_frames,
-        duration=finished.num_frames / finished.fps,
     )

@@ -16,6 +16,7 @@ from wan_local.events import (
     ComponentLoaded,
     Event,
     FramesWritten,
+    Noted,
     Stage,
     StageStarted,
     StepDone,
@@ -83,6 +84,8 @@ class PlainLines(_Lines):
             typer.echo(f"step {event.step} of {event.steps}", err=True)
         elif isinstance(event, Warned):
             typer.echo(f"warning: {event.message}", err=True)
+        elif isinstance(event, Noted):
+            typer.echo(event.message, err=True)
 
 
 class Bar:
@@ -125,6 +128,8 @@ class Bar:
             self._bars.update(self._current, completed=event.done, total=event.total)
         elif isinstance(event, Warned):
             self._bars.console.print(f"warning: {event.message}", markup=False)
+        elif isinstance(event, Noted):
+            self._bars.console.print(event.message, markup=False)
 
     def _finish_current(self) -> None:
         task = next(t for t in self._bars.tasks if t.id == self._current)

@@ -253,7 +253,7 @@ class Attendant:
             plan = self._plan(job)
             if plan is not None:
                 self._narrate(job, f"started on {self._slot.name}, attempt {job.attempt}")
-                output = str(self._delivery.path(job))
+                output = str(self._delivery.path(job, plan))
                 errand = Errand(job=job.id, attempt=job.attempt)
                 self._slot.send(Run(errand=errand, plan=plan, output=output))
                 return

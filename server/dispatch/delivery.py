@@ -1,4 +1,4 @@
-"""From a video in `outputs/` to a finished job with a stored file."""
+"""From a file in `outputs/` to a finished job with a stored file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from server.endpoints import Endpoint, find_endpoint
 from server.jobs.model import Job, Outcome
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts, WrongHash
+from server.media.content_types import OUTPUT_TYPES
 from server.reporting import succeeded
-from server.schemas.common import VideoFile
-from wan_local.errors import InvalidPlan
+from server.schemas.common import File
+from wan_local.errors import InvalidPlan, WanLocalError
 from wan_local.plan import VideoPlan
 
 log = logging.getLogger(__name__)
 
 
 class BadOutput(Exception):
-    """The video that a slot reported is not there, or not whole."""
+    """The file that a slot reported is not there, or not whole."""
 
 
 class Delivery:
@@ -31,7 +32,7 @@ class Delivery:
 
     Args:
         jobs: Where results are recorded.
-        artifacts: Where videos are stored; on the same file system as *outputs*.
+        artifacts: Where files are stored; on the same file system as *outputs*.
         outputs: The folder.
     """
 
@@ -40,9 +41,9 @@ class Delivery:
         self._artifacts = artifacts
         self._outputs = outputs.absolute()
 
-    def path(self, job: Job) -> Path:
-        """Return where the slot should write the video of *job*'s present attempt."""
-        return self._outputs / f"{job.id}.{job.attempt}.mp4"
+    def path(self, job: Job, plan: VideoPlan) -> Path:
+        """Return where the slot should write what *plan* makes in *job*'s present attempt."""
+        return self._outputs / f"{job.id}.{job.attempt}{plan.file_ending}"
 
     def plan(self, job: Job) -> VideoPlan:
         """Make the plan of *job* again, from what its client asked for.
@@ -58,11 +59,11 @@ class Delivery:
                 f"the input of {endpoint.id} is not accepted any more: {error.error_count()} errors"
             )
             raise InvalidPlan(msg) from error
-        plan = endpoint.plan(wire, job.request.seed)
+        plan = endpoint.plan(wire, job.request.seed, {})
         return replace(plan, preview_every=job.request.preview_every)
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:
-        """Store the video; return the outcome that points to it, and the file's token.
+        """Store the file; return the outcome that points to it, and the file's token.
 
         The slot's file stays until `clear`: a server that dies before the outcome is recorded
         finds it there, and the slot that reported it.
@@ -70,7 +71,12 @@ class Delivery:
         Raises:
             BadOutput: If the file is not what the slot says it is.
         """
-        output = self.path(job)
+        try:
+            output = self.path(job, self.plan(job))
+        except WanLocalError as error:
+            # Adopted from a release that could plan it: the next attempt will say why this cannot.
+            msg = f"job {job.id}, attempt {job.attempt}: {error}"
+            raise BadOutput(msg) from error
         second = output.with_suffix(".taken")
         try:
             second.unlink(missing_ok=True)
@@ -78,29 +84,23 @@ class Delivery:
             stored = self._artifacts.take(
                 second,
                 sha256=done.sha256,
-                file_name=f"{job.id}.mp4",
-                content_type="video/mp4",
+                file_name=f"{job.id}{output.suffix}",
+                content_type=OUTPUT_TYPES[output.suffix],
                 ttl=job.request.output_ttl,
             )
         except (OSError, WrongHash) as error:
             msg = f"job {job.id}, attempt {job.attempt}: {error}"
             raise BadOutput(msg) from error
-        finished = done.finished
-        video = VideoFile(
+        file = File(
             url=stored.path,
             content_type=stored.content_type,
             file_name=stored.file_name,
             file_size=stored.size_bytes,
-            width=finished.size.width,
-            height=finished.size.height,
-            fps=finished.fps,
-            num_frames=finished.num_frames,
-            duration=finished.num_frames / finished.fps,
         )
-        return succeeded(_endpoint(job).answer(video, finished)), stored.token
+        return succeeded(_endpoint(job).answer(file, done.finished)), stored.token
 
     def drop(self, token: str) -> None:
-        """Drop a stored video whose job did not take it."""
+        """Drop a stored file whose job did not take it."""
         self._artifacts.drop(token)
 
     def clear(self, job: Job) -> None:

@@ -15,6 +15,7 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
+    Noted,
     Previewed,
     Stage,
     StageStarted,
@@ -66,6 +67,8 @@ class Narrator:
                 return self._progress(Stage.DECODE, done, total)
             case Warned(message=message):
                 return self.say(message, "WARN")
+            case Noted(message=message):
+                return self.say(message)
             case Finished(timings=timings):
                 return self.say(_summary(timings))
 

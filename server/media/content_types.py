@@ -44,6 +44,9 @@ _ENDINGS = {
     ".aac": "audio/aac",
 }
 
+OUTPUT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".png": "image/png"}
+"""By the ending that a plan gives its file; our own files need no sniffing."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME = 120
 

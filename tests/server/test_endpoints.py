@@ -11,7 +11,7 @@ from wan_local.catalog import MODELS
 @pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
 def test_every_row_can_plan_and_names_its_model(endpoint):
     """The model in the row decides which slot gets the job: it must be the plan's."""
-    plan = endpoint.plan(endpoint.input(prompt="a"), 7)
+    plan = endpoint.plan(endpoint.input(prompt="a"), 7, {})
 
     assert endpoint.model == plan.model
     assert endpoint.model in MODELS

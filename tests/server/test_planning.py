@@ -9,7 +9,7 @@ from server.planning import (
     plan_text_to_video,
     plan_text_to_video_turbo,
 )
-from server.schemas.common import VideoFile
+from server.schemas.common import File
 from server.schemas.video import TextToVideoInput, TextToVideoTurboInput
 from wan_local.events import Finished
 from wan_local.geometry import Size
@@ -37,7 +37,7 @@ def test_a_plain_prompt():
         ),
         encoding=EncodingSpec(quality="high", write_mode="balanced"),
         interpolation=InterpolationSpec(model="film", frames_between=1, adjust_fps=True),
-    ) == plan_text_to_video(TextToVideoInput(prompt="a cat"), 7)
+    ) == plan_text_to_video(TextToVideoInput(prompt="a cat"), 7, {})
 
 
 def test_every_field_has_its_place():
@@ -62,25 +62,27 @@ def test_every_field_has_its_place():
         encoding=EncodingSpec(quality="low", write_mode="small"),
         interpolation=InterpolationSpec(model="rife", frames_between=3, adjust_fps=False),
         safety=SafetySpec(check_input=True, check_output=False),
-    ) == plan_text_to_video(wire, 1)
+    ) == plan_text_to_video(wire, 1, {})
 
 
 def test_the_output_check_is_its_own():
     """Two switches with nearly one name."""
     wire = TextToVideoInput(prompt="a", enable_output_safety_checker=True)
 
-    assert SafetySpec(check_input=False, check_output=True) == plan_text_to_video(wire, 1).safety
+    assert (
+        SafetySpec(check_input=False, check_output=True) == plan_text_to_video(wire, 1, {}).safety
+    )
 
 
 @pytest.mark.parametrize("fields", [{"interpolator_model": "none"}, {"num_interpolated_frames": 0}])
 def test_two_ways_to_want_no_interpolation(fields):
     """`none`, or no frames between."""
-    assert plan_text_to_video(TextToVideoInput(prompt="a", **fields), 1).interpolation is None
+    assert plan_text_to_video(TextToVideoInput(prompt="a", **fields), 1, {}).interpolation is None
 
 
 def test_turbo_takes_four_steps():
     """The settings its LoRA was distilled for, which the schema has no fields for."""
-    plan = plan_text_to_video_turbo(TextToVideoTurboInput(prompt="a"), 7)
+    plan = plan_text_to_video_turbo(TextToVideoTurboInput(prompt="a"), 7, {})
 
     assert (
         SamplingSpec(
@@ -103,7 +105,7 @@ def test_turbo_takes_four_steps():
 def test_every_size_can_be_planned(resolution, aspect_ratio):
     """No choice of the schema leads to a plan that is refused."""
     wire = TextToVideoTurboInput(prompt="a", resolution=resolution, aspect_ratio=aspect_ratio)
-    plan = plan_text_to_video_turbo(wire, 1)
+    plan = plan_text_to_video_turbo(wire, 1, {})
 
     assert (aspect_ratio == "1:1") == (plan.size.width == plan.size.height)
     assert (aspect_ratio == "9:16") == (plan.size.width < plan.size.height)
@@ -113,8 +115,8 @@ def test_a_plan_is_a_function_of_input_and_seed():
     """It is made twice, once to refuse early and once to run."""
     wire = TextToVideoInput(prompt="a")
 
-    assert plan_text_to_video(wire, 3) == plan_text_to_video(wire, 3)
-    assert plan_text_to_video(wire, 3) != plan_text_to_video(wire, 4)
+    assert plan_text_to_video(wire, 3, {}) == plan_text_to_video(wire, 3, {})
+    assert plan_text_to_video(wire, 3, {}) != plan_text_to_video(wire, 4, {})
 
 
 def test_the_answer_is_what_was_made():
@@ -122,10 +124,18 @@ def test_the_answer_is_what_was_made():
     finished = Finished(
         path="/x", size=Size(16, 16), num_frames=5, fps=16.0, seed=7, prompt="a red cat"
     )
-    video = VideoFile(url="/cdn/files/t/a.mp4", content_type="video/mp4", width=16)
+    video = File(url="/cdn/files/t/a.mp4", content_type="video/mp4")
 
     assert {
-        "video": {"url": "/cdn/files/t/a.mp4", "content_type": "video/mp4", "width": 16},
+        "video": {
+            "url": "/cdn/files/t/a.mp4",
+            "content_type": "video/mp4",
+            "width": 16,
+            "height": 16,
+            "fps": 16.0,
+            "num_frames": 5,
+            "duration": 0.3125,
+        },
         "prompt": "a red cat",
         "seed": 7,
     } == answer_with_video(video, finished)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import UniPCMultistepScheduler, WanPipeline
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
 from transformers import PreTrainedTokenizerFast
 
 from tests.wan_local.plans import T2V
@@ -24,6 +24,27 @@ def engine(weights):
 @pytest.fixture(scope="session")
 def vae(weights):
     return load_component(weights / T2V, "vae", torch.float32)
+
+
+@pytest.fixture(scope="session")
+def vae_22():
+    """A thin VAE of Wan 2.2 5B: random weights in the published architecture."""
+    torch.manual_seed(0)
+    return AutoencoderKLWan(
+        base_dim=4,
+        decoder_base_dim=8,
+        z_dim=48,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        temperal_downsample=[False, True, True],
+        in_channels=12,
+        out_channels=12,
+        is_residual=True,
+        patch_size=2,
+        scale_factor_spatial=16,
+        latents_mean=[0.0] * 48,
+        latents_std=[1.0] * 48,
+    ).eval()
 
 
 @pytest.fixture(scope="session")

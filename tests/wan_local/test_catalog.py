@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.wan_local.plans import FAST_WAN, I2V, PICTURE, T2V, TI2V, a_plan
-from wan_local.catalog import MODELS, PREVIEW_DECODERS, model_for, model_spec
+from wan_local.catalog import LORAS, MODELS, PREVIEW_DECODERS, model_for, model_spec
 from wan_local.errors import InvalidPlan, UnknownModel
 from wan_local.geometry import Size
 from wan_local.plan import StartSpec
@@ -35,6 +35,14 @@ def test_every_model_can_be_fetched_and_judged(spec):
     assert spec.repo in spec.fetch_command
     assert spec.license
     assert spec.download_gb is None or spec.download_gb > 0
+
+
+@pytest.mark.parametrize("spec", LORAS.values(), ids=lambda spec: spec.id)
+def test_every_pair_of_loras_can_be_fetched_and_judged(spec):
+    """Two files, told apart by their names, of a repository with a licence."""
+    assert spec is LORAS[spec.id]
+    assert ("high", "low") == tuple(half for half in ("high", "low") if half in getattr(spec, half))
+    assert "Apache-2.0" == spec.license
 
 
 def test_every_models_preview_decoder_can_be_fetched():

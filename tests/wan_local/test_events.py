@@ -13,6 +13,7 @@ from wan_local.events import (
     Event,
     Finished,
     FramesWritten,
+    Noted,
     Previewed,
     Stage,
     StageStarted,
@@ -28,6 +29,7 @@ EVENTS = [
     Previewed(3, 27, "/9j/"),
     FramesWritten(5, 81),
     Warned("none added"),
+    Noted("60 of 60 keys"),
     Finished("a.mp4", Size(64, 48), 81, 16.0, 7, {"denoise": 1.5}, "a cat"),
 ]
 

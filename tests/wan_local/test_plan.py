@@ -9,7 +9,7 @@ import pytest
 from tests.wan_local.plans import PICTURE, a_plan, a_sampling
 from wan_local.errors import InvalidPlan
 from wan_local.geometry import Size
-from wan_local.plan import StartSpec
+from wan_local.plan import PictureSpec, StartSpec
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,16 @@ def test_a_start_leaves_out_the_first_steps(strength, run):
     """Rounded down, as diffusers does: the same strength keeps the same share of the input."""
     assert run == a_plan(steps=10, start=StartSpec(file=PICTURE, strength=strength)).steps_run
     assert 10 == a_plan(steps=10).steps_run
+
+
+@pytest.mark.parametrize(
+    ("changes", "ending"),
+    [
+        ({}, ".mp4"),
+        ({"num_frames": 1, "picture": PictureSpec()}, ".jpg"),
+        ({"num_frames": 1, "picture": PictureSpec(format="png")}, ".png"),
+    ],
+)
+def test_the_ending_of_the_file_is_the_plans(changes, ending):
+    """Who writes the file, who stores it and who serves it agree without asking each other."""
+    assert ending == a_plan(**changes).file_ending

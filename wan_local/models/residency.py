@@ -148,6 +148,19 @@ class Residency:
         finally:
             self._held.discard(name)
 
+    def originals(self, name: str) -> dict[str, Tensor]:
+        """Return the host's untouched copy of each weight of *name*, by its name in the module.
+
+        Empty without memory of a device's own: there the module's tensors are the only copy.
+        """
+        component = self._components[name]
+        if self._memory is None:
+            return {}
+        hosts = {id(weight): host for weight, host in component.weights}
+        module = component.module
+        named = [*module.named_parameters(), *module.named_buffers()]
+        return {title: hosts[id(weight)] for title, weight in named}
+
     def close(self) -> None:
         """Forget every component; the memory goes back to the device and the host."""
         for component in self._components.values():

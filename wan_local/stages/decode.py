@@ -1,4 +1,4 @@
-"""Latents -> frames, as a stream."""
+"""Latents -> pictures, as a stream."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
 from torch import Tensor, nn
 
-from wan_local.tensors import Frames, Latents, Pixels
+from wan_local.tensors import Latents, Pictures, Pixels
 
 
 class Vae(Protocol):
@@ -22,16 +22,18 @@ class Vae(Protocol):
 
 
 @torch.inference_mode()
-def decode_frames(vae: Vae, latents: Latents, *, num_frames: int) -> Generator[Frames, None, None]:
-    """Decode to 8-bit RGB, one latent frame at a time: a chunk of one frame, then chunks of four.
+def decode_pictures(
+    vae: Vae, latents: Latents, *, num_frames: int
+) -> Generator[Pictures, None, None]:
+    """Decode one latent frame at a time: a chunk of one picture, then chunks of four.
 
     Stops after *num_frames*; what the last chunk has beyond that is cut off.
     """
     done = 0
     for pixels in decode_pixels(vae, denormalize(vae, latents)):
-        frames = to_frames(pixels)[: num_frames - done]
-        done += len(frames)
-        yield frames
+        pictures = (pixels[0] * 0.5 + 0.5).transpose(0, 1)[: num_frames - done]
+        done += len(pictures)
+        yield pictures
         if done == num_frames:
             return
 
@@ -40,7 +42,8 @@ def decode_frames(vae: Vae, latents: Latents, *, num_frames: int) -> Generator[F
 def decode_pixels(vae: Vae, latents: Tensor) -> Generator[Pixels, None, None]:
     """Yield the chunks whose concatenation is, to the bit, `vae.decode(latents).sample`.
 
-    Each convolution remembers the last two frames it saw. That memory is kept here and not on the
+    Wan 2.1's VAE and 2.2's alike: the latter decodes to patches of 2×2 pixels, laid out here. Each
+    convolution remembers the last two frames it saw. That memory is kept here and not on the
     module, so an abandoned stream leaves nothing behind for the next one.
     """
     convolutions = sum(isinstance(part, WanCausalConv3d) for part in vae.decoder.modules())
@@ -49,6 +52,8 @@ def decode_pixels(vae: Vae, latents: Tensor) -> Generator[Pixels, None, None]:
     for index in range(hidden.shape[2]):
         chunk = hidden[:, :, index : index + 1]
         pixels = vae.decoder(chunk, feat_cache=memory, feat_idx=[0], first_chunk=index == 0)
+        if vae.config.patch_size is not None:
+            pixels = unpatchify(pixels, vae.config.patch_size)  # type: ignore[no-untyped-call]
         yield pixels.clamp(-1, 1)
 
 
@@ -59,13 +64,3 @@ def denormalize(vae: Vae, latents: Latents) -> Tensor:
     # Divided by the inverse, as WanPipeline does, to agree with it to the last bit.
     inverse_scale = 1.0 / torch.tensor(vae.config.latents_std).view(shape).to(latents)
     return latents / inverse_scale + mean
-
-
-def to_frames(pixels: Pixels) -> Frames:
-    """Round to 8 bits on the device, so that a quarter of the bytes cross to the host.
-
-    Rounded, where diffusers' exporter cuts off: half a level brighter on average, and exact for
-    pixels that are whole levels.
-    """
-    levels = (pixels[0] * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(1, 2, 3, 0).contiguous().cpu()

@@ -16,14 +16,6 @@ def _expansion(plan: VideoPlan) -> str | None:
     return "prompt expansion was asked for and is not built yet: the prompt was used as written"
 
 
-def _loras(plan: VideoPlan) -> str | None:
-    if not plan.loras:
-        return None
-    names = ", ".join(lora.name for lora in plan.loras)
-    steps = plan.sampling.steps
-    return f"LoRAs are not built yet: {names} is not applied; {steps} steps on the base weights"
-
-
 def _interpolation(plan: VideoPlan) -> str | None:
     if plan.interpolation is None or plan.interpolation.frames_between == 0:
         return None
@@ -47,7 +39,6 @@ def _output_check(plan: VideoPlan) -> str | None:
 
 UNBUILT: tuple[Callable[[VideoPlan], str | None], ...] = (
     _expansion,
-    _loras,
     _interpolation,
     _input_check,
     _output_check,

@@ -99,11 +99,18 @@ class VideoWriter:
             self._errors.close()
             self._part.unlink(missing_ok=True)
 
-    def write(self, frames: Frames) -> None:
-        """Hand *frames* over; waits while two earlier chunks are still on their way."""
+    def write(self, frames: Frames, *, within: float | None = None) -> bool:
+        """Hand *frames* over; return whether they were taken *within* so many seconds.
+
+        Waits while two earlier chunks are still on their way, for ever if need be by default.
+        """
         if self._refused.is_set():
             raise self._failure()
-        self._chunks.put(frames)
+        try:
+            self._chunks.put(frames, timeout=within)
+        except queue.Full:
+            return False
+        return True
 
     def finished(self, *, within: float) -> bool:
         """Say that there are no more frames, and whether ffmpeg is done *within* so many seconds.

@@ -56,7 +56,7 @@ def done_with(job, video=VIDEO):
 def test_a_whole_video_becomes_the_outcome(delivery, jobs, artifacts):
     """The slot's own idea of the path counts for nothing: it is told where to write."""
     job = a_job(jobs, output_ttl=60.0)
-    delivery.path(job).write_bytes(VIDEO)
+    delivery.path(job, delivery.plan(job)).write_bytes(VIDEO)
     outcome, token = delivery.store(job, done_with(job))
     stored = artifacts.find(token)
 
@@ -71,7 +71,7 @@ def test_a_whole_video_becomes_the_outcome(delivery, jobs, artifacts):
 def test_a_server_that_died_in_the_middle_may_store_again(delivery, jobs):
     """Between storing and recording is room for a kill -9; the slot still has the ending."""
     job = a_job(jobs)
-    delivery.path(job).write_bytes(VIDEO)
+    delivery.path(job, delivery.plan(job)).write_bytes(VIDEO)
     delivery.store(job, done_with(job))
     outcome, _ = delivery.store(job, done_with(job))
 
@@ -79,7 +79,7 @@ def test_a_server_that_died_in_the_middle_may_store_again(delivery, jobs):
 
     delivery.clear(job)
 
-    assert not delivery.path(job).exists()
+    assert not delivery.path(job, delivery.plan(job)).exists()
 
 
 @pytest.mark.parametrize("video", [None, VIDEO[:-1]], ids=["missing", "cut"])
@@ -87,7 +87,7 @@ def test_a_video_that_is_not_what_was_hashed_is_refused(delivery, jobs, artifact
     """A full disk, a bad disk, somebody who tidied up."""
     job = a_job(jobs)
     if video is not None:
-        delivery.path(job).write_bytes(video)
+        delivery.path(job, delivery.plan(job)).write_bytes(video)
     with pytest.raises(BadOutput, match=f"job {job.id}, attempt 1"):
         delivery.store(job, done_with(job))
 
@@ -95,7 +95,7 @@ def test_a_video_that_is_not_what_was_hashed_is_refused(delivery, jobs, artifact
 def test_a_dropped_video_is_gone(delivery, jobs, artifacts):
     """Its job was cancelled in the meantime."""
     job = a_job(jobs)
-    delivery.path(job).write_bytes(VIDEO)
+    delivery.path(job, delivery.plan(job)).write_bytes(VIDEO)
     _, token = delivery.store(job, done_with(job))
     delivery.drop(token)
 

@@ -59,7 +59,7 @@ def server(process, tmp_path):
 
 def order(outputs, prompt, job="a"):
     endpoint = ENDPOINTS["fal-ai/wan/v2.2-a14b/text-to-video"]
-    plan = endpoint.plan(endpoint.input.model_validate({"prompt": prompt}), 3)
+    plan = endpoint.plan(endpoint.input.model_validate({"prompt": prompt}), 3, {})
     return Run(errand=Errand(job=job, attempt=1), plan=plan, output=str(outputs / f"{job}.1.mp4"))
 
 

@@ -37,7 +37,7 @@ def order(settings, prompt, errand=ERRAND):
     outputs = settings.data_dir / "outputs"
     outputs.mkdir(parents=True, exist_ok=True)
     endpoint = ENDPOINTS["fal-ai/wan/v2.2-a14b/text-to-video"]
-    plan = endpoint.plan(endpoint.input.model_validate({"prompt": prompt}), 3)
+    plan = endpoint.plan(endpoint.input.model_validate({"prompt": prompt}), 3, {})
     output = outputs / f"{errand.job}.{errand.attempt}.mp4"
     return Run(errand=errand, plan=plan, output=str(output))
 

@@ -10,6 +10,7 @@ from wan_local.events import (
     ComponentLoaded,
     Finished,
     FramesWritten,
+    Noted,
     Previewed,
     Stage,
     StageStarted,
@@ -91,6 +92,11 @@ def test_a_warning_stands_out(narrator):
     assert LogEntry(1000.0, "WARN", "no safety checker here") == narrator.line(
         Warned("no safety checker here")
     )
+
+
+def test_a_note_is_a_line(narrator):
+    """What became of a LoRA is worth reading, and nothing to worry about."""
+    assert LogEntry(1000.0, "INFO", "60 of 60 keys") == narrator.line(Noted("60 of 60 keys"))
 
 
 def test_the_end_tells_where_the_time_went(narrator):

@@ -66,7 +66,7 @@ def heard(connection, count):
 
 def an_order():
     endpoint = ENDPOINTS["fal-ai/wan/v2.2-a14b/text-to-video"]
-    plan = endpoint.plan(endpoint.input.model_validate({"prompt": "a fox"}), 3)
+    plan = endpoint.plan(endpoint.input.model_validate({"prompt": "a fox"}), 3, {})
     return Run(errand=ERRAND, plan=plan, output="/out/a.1.mp4")
 
 

@@ -29,7 +29,7 @@ FINISHED = Finished("/out/a.2.mp4", Size(112, 64), 17, 16.0, 2**63 - 1, {"load":
 
 def plans():
     for endpoint in ENDPOINTS.values():
-        yield endpoint.plan(endpoint.input.model_validate({"prompt": "a fox"}), 2**63 - 1)
+        yield endpoint.plan(endpoint.input.model_validate({"prompt": "a fox"}), 2**63 - 1, {})
 
 
 @pytest.mark.parametrize("plan", list(plans()), ids=list(ENDPOINTS))

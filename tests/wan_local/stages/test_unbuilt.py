@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.wan_local.plans import a_plan
-from wan_local.plan import InterpolationSpec, LoraRef, PromptSpec, SafetySpec
+from wan_local.plan import InterpolationSpec, PromptSpec, SafetySpec
 from wan_local.stages.unbuilt import UNBUILT, not_done
 
 FILM = InterpolationSpec(model="film", frames_between=1)
@@ -13,10 +13,6 @@ CASES = [
     (
         {"prompt": PromptSpec(text="a cat", expand=True)},
         "prompt expansion was asked for and is not built yet: the prompt was used as written",
-    ),
-    (
-        {"loras": (LoraRef(name="a14b-4step", target="both"),)},
-        "LoRAs are not built yet: a14b-4step is not applied; 4 steps on the base weights",
     ),
     (
         {"interpolation": FILM, "num_frames": 81},
