@@ -25,6 +25,11 @@ def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "wan-local"
 
 
+def _hub_cache() -> Path:
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+
+
 class Settings(BaseSettings):
     """What an operator can set."""
 
@@ -36,6 +41,14 @@ class Settings(BaseSettings):
     """Jobs, files, keys and certificates. One running server owns it."""
     weights_dir: Path = Field(default_factory=lambda: _data_home() / "weights")
     """One folder per model, named by the model's id, in the diffusers layout."""
+
+    lora_roots: tuple[Path, ...] = ()
+    """Folders whose LoRA files requests may name by their paths."""
+    hub_cache: Path = Field(default_factory=_hub_cache)
+    """Hugging Face's cache: what `hf download` put there is found without a network."""
+    turbo_without_lora: bool = False
+    """Let turbo endpoints run four steps on the base weights where their LoRA pair is missing, and
+    say so in the log, instead of refusing them with the command that fetches it."""
 
     host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback needs an API key first."""

@@ -11,6 +11,7 @@ from server.cli.doctor import doctor
 from server.cli.exits import exit_table
 from server.cli.generate import generate
 from server.cli.keys import keys
+from server.cli.lora import lora
 from server.cli.models import models
 from server.cli.serve import serve
 from server.cli.tls import tls
@@ -27,4 +28,5 @@ app.command()(generate)
 app.command()(doctor)
 app.command()(tls)
 app.command()(models)
+app.add_typer(lora, name="lora", help="Name, list, check and remove LoRAs.")
 app.add_typer(keys, name="keys", help="Make, list and revoke API keys.")

@@ -27,6 +27,8 @@ class Coverage:
     ranks: tuple[int, ...]
     dropped: Mapping[str, int]
     """Reason -> keys."""
+    unscaled: int
+    """Low-rank changes without an alpha, which are taken as they are."""
     experts: frozenset[Expert]
     """Those that its keys name; empty if they name none and any will do."""
 
@@ -38,6 +40,8 @@ class Coverage:
             f"rank {ranks}; sha256 {self.sha256}"
         ]
         said += [f"{count} keys left out: {reason}" for reason, count in self.dropped.items()]
+        if self.unscaled:
+            said.append(f"{self.unscaled} changes have no alpha and are taken at full strength")
         if self.experts:
             names = " and ".join(f"{expert}-noise" for expert in sorted(self.experts))
             said.append(f"its keys are for the {names} expert")
@@ -54,6 +58,10 @@ def coverage(reading: Reading, sha256: str) -> Coverage:
         weights=len({(layer.weight, layer.expert) for layer in reading.layers}),
         ranks=tuple(sorted({layer.rank for layer in reading.layers if layer.rank})),
         dropped=reading.dropped,
+        unscaled=sum(
+            bool(layer.rank) and layer.scale is None and "alpha" not in layer.tensors
+            for layer in reading.layers
+        ),
         experts=frozenset(layer.expert for layer in reading.layers if layer.expert),
     )
 
