@@ -7,7 +7,11 @@ import pytest
 from wan_local import errors
 from wan_local.errors import WanLocalError
 
-CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type)]
+CLASSES = [
+    cls
+    for cls in vars(errors).values()
+    if isinstance(cls, type) and cls.__module__ == errors.__name__
+]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
