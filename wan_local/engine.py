@@ -17,7 +17,6 @@ from wan_local.events import (
     ComponentLoaded,
     Event,
     Finished,
-    FramesWritten,
     Noted,
     Stage,
     StageStarted,
@@ -206,7 +205,7 @@ class Engine:
 
     def _render(
         self, plan: VideoPlan, latents: Latents, output: Path
-    ) -> Generator[FramesWritten, None, Clip]:
+    ) -> Generator[Event, None, Clip]:
         room = vae_room(_size_of(latents))
         with self._models.hold(f"{plan.model}/vae", room=room) as vae:
             return (yield from render(vae, latents, plan, output))

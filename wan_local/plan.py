@@ -17,6 +17,23 @@ Quality = Literal["low", "medium", "high", "maximum"]
 WriteMode = Literal["fast", "balanced", "small"]
 Target = Literal["high", "low", "both"]
 PictureFormat = Literal["jpeg", "png"]
+VideoFormat = Literal[
+    "h264", "hevc10", "prores422", "prores4444", "dnxhr", "ffv1", "png8", "png16", "exr"
+]
+Encoder = Literal["software", "nvenc"]
+
+ENDINGS: dict[VideoFormat, str] = {
+    "h264": ".mp4",
+    "hevc10": ".mp4",
+    "prores422": ".mov",
+    "prores4444": ".mov",
+    "dnxhr": ".mov",
+    "ffv1": ".mkv",
+    "png8": ".zip",
+    "png16": ".zip",
+    "exr": ".zip",
+}
+"""What the names of videos end in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +117,14 @@ class SafetySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodingSpec:
-    """How frames become an MP4."""
+    """How frames become a file."""
 
     quality: Quality = "high"
     write_mode: WriteMode = "balanced"
+    format: VideoFormat = "h264"
+    """What clients of the API get, or what the operator's studio works with."""
+    encoder: Encoder = "software"
+    """`nvenc` uses the GPU's own encoder for H.264 and HEVC, where a trial shows that it works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +223,7 @@ class VideoPlan:
     @property
     def file_ending(self) -> str:
         """How the output file's name ends, with the dot."""
-        return ".mp4" if self.picture is None else self.picture.file_ending
+        return ENDINGS[self.encoding.format] if self.picture is None else self.picture.file_ending
 
     @property
     def latent_frames(self) -> int:

@@ -20,11 +20,14 @@ import torch
 from torch import Tensor
 
 from wan_local.errors import EncodingFailed
-from wan_local.events import FramesWritten
+from wan_local.events import FramesWritten, Warned
 from wan_local.geometry import Size
 from wan_local.plan import VideoPlan
 from wan_local.stages.decode import Vae, decode_pictures
 from wan_local.tensors import Frames, Latents, Pictures
+from wan_local.video.formats import is_deep
+from wan_local.video.nvenc import settled
+from wan_local.video.sequences import SEQUENCES, SequenceWriter
 from wan_local.video.writer import VideoWriter
 
 PATIENCE = 0.25  # seconds between looks at a cancelled run while ffmpeg catches up
@@ -58,7 +61,7 @@ def render(
     *,
     smoothing: Smoothing | None = None,
     check: OutputCheck | None = None,
-) -> Generator[FramesWritten, None, Clip]:
+) -> Generator[FramesWritten | Warned, None, Clip]:
     """Carry *latents* to the video at *output*.
 
     Without *smoothing*, the decoded frames are written as they are, at their own rate.
@@ -75,7 +78,9 @@ def render(
         )
         if smoothing is not None:
             pictures = smoothing(pictures)
-        frames: Iterator[Frames] = looked_at(to_host(map(to_levels, pictures)), check)
+        deep = is_deep(plan.encoding.format)
+        levels = (to_levels(chunk, deep=deep) for chunk in pictures)
+        frames: Iterator[Frames] = looked_at(to_host(levels), check)
         if plan.reverse:
             spool = stack.enter_context(Spool(output.parent))
             for chunk in frames:
@@ -84,13 +89,18 @@ def render(
             frames = spool.last_to_first()
         first = next(frames)
         size = Size(first.shape[2], first.shape[1])
-        video = stack.enter_context(VideoWriter(output, size, fps=fps, encoding=plan.encoding))
+        encoding, sentence = settled(plan.encoding, size)
+        if sentence is not None:
+            yield Warned(sentence)
+        open_file = SequenceWriter if encoding.format in SEQUENCES else VideoWriter
+        video: VideoWriter | SequenceWriter = open_file(output, size, fps=fps, encoding=encoding)
+        stack.enter_context(video)
         yield from _encode(video, _and_the_rest(first, frames), total)
     return Clip(size, total, fps)
 
 
 def _encode(
-    video: VideoWriter, frames: Iterable[Frames], total: int
+    video: VideoWriter | SequenceWriter, frames: Iterable[Frames], total: int
 ) -> Generator[FramesWritten, None, None]:
     """Feed *video*; what waits for ffmpeg says so again and again, so that a cancel is heard."""
     done = 0
@@ -109,21 +119,28 @@ def _and_the_rest(first: Frames, rest: Iterable[Frames]) -> Iterator[Frames]:
 
 
 def looked_at(frames: Iterable[Frames], check: OutputCheck | None) -> Iterator[Frames]:
-    """Pass *frames* on once *check* has seen them."""
+    """Pass *frames* on once *check* has seen them, in 8 bits."""
     for chunk in frames:
         if check is not None:
-            check.look(chunk)
+            check.look(_in_8_bits(chunk))
         yield chunk
 
 
+def _in_8_bits(frames: Frames) -> Frames:
+    if frames.dtype == torch.uint8:
+        return frames
+    return torch.from_numpy((frames.numpy() >> 8).astype(np.uint8))
+
+
 @torch.inference_mode()
-def to_levels(pictures: Pictures) -> Tensor:
+def to_levels(pictures: Pictures, *, deep: bool = False) -> Tensor:
     """Round to 8 bits on the device, so that a quarter of the bytes cross to the host.
 
-    Rounded, where diffusers' exporter cuts off: half a level brighter on average, and exact for
-    pictures of whole levels.
+    To 16 bits if *deep*, for formats that keep more than 8. Rounded, where diffusers' exporter
+    cuts off: half a level brighter on average, and exact for pictures of whole levels.
     """
-    levels = (pictures * 255).round().clamp(0, 255).to(torch.uint8)
+    top, dtype = (65535, torch.uint16) if deep else (255, torch.uint8)
+    levels = (pictures * top).round().clamp(0, top).to(dtype)
     return levels.permute(0, 2, 3, 1).contiguous()
 
 

@@ -44,7 +44,14 @@ _ENDINGS = {
     ".aac": "audio/aac",
 }
 
-OUTPUT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".png": "image/png"}
+OUTPUT_TYPES = {
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".zip": "application/zip",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+}
 """By the ending that a plan gives its file; our own files need no sniffing."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")

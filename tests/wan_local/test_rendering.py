@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import time
 import weakref
+import zipfile
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -99,6 +102,40 @@ def test_a_reversed_video_is_the_video_from_its_end(vae, tmp_path, smoothing):
     # Encoded in another order, so not to the bit.
     assert np.abs(there.astype(float) - back[::-1]).mean() < 6
     assert np.abs(there.astype(float) - back).mean() > 20
+
+
+def test_a_deep_format_gets_more_than_eight_bits_from_the_vae(vae, tmp_path):
+    """The decoder computes in floats; rounding them to 8 bits first would be 8 bits for ever."""
+    seen = []
+
+    class Check:
+        def look(self, frames):
+            seen.append(frames)
+
+    plan = a_plan(encoding=EncodingSpec(format="ffv1"))
+    rendered(vae, latents(), plan, tmp_path / "a.mkv", check=Check())
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        frames = np.stack([f.to_ndarray(format="rgb48le") for f in container.decode(video=0)])
+    whole = torch.cat(list(decode_pictures(vae, latents(), num_frames=9)))
+
+    assert np.array_equal(to_levels(whole, deep=True).numpy(), frames)
+    assert {torch.uint8} == {chunk.dtype for chunk in seen}
+    assert np.array_equal(frames >> 8, torch.cat(seen).numpy())
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_sequence_of_pictures_is_a_zip_of_them(vae, tmp_path, reverse):
+    """Whether forwards or back, numbered as they are shown."""
+    plan = a_plan(encoding=EncodingSpec(format="png16"), reverse=reverse)
+    _, clip = rendered(vae, latents(), plan, tmp_path / "a.zip")
+    whole = to_levels(torch.cat(list(decode_pictures(vae, latents(), num_frames=9))), deep=True)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        last = archive.read("frame.0009.png")
+
+    assert 9 == clip.num_frames
+    with av.open(io.BytesIO(last), format="png_pipe") as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb48le")
+    assert np.array_equal(whole[0 if reverse else -1].numpy(), picture)
 
 
 def test_a_check_sees_every_frame_of_the_file(vae, tmp_path):

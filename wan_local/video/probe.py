@@ -24,11 +24,11 @@ class VideoInfo:
     colours: tuple[int, int, int, int]
     """Range, primaries, transfer and matrix as H.273 numbers; BT.709 in video range: 1 1 1 1."""
     faststart: bool
-    """Whether playing can begin before the whole file is there."""
+    """Whether an MP4 or MOV can be played before the whole of it is there."""
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read what the MP4 at *path* says of itself, without decoding a frame.
+    """Read what the video at *path* says of itself, without decoding a frame.
 
     Raises:
         EncodingFailed: If it is not a video.
@@ -37,10 +37,13 @@ def probe(path: Path) -> VideoInfo:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             codec = stream.codec_context
+            rate = float(stream.average_rate or 0)
+            boxes = _boxes(path)
             return VideoInfo(
                 size=Size(codec.width, codec.height),
-                fps=float(stream.average_rate or 0),
-                num_frames=stream.frames,
+                fps=rate,
+                # Matroska does not count them, but knows how long they last.
+                num_frames=stream.frames or round((container.duration or 0) / av.time_base * rate),
                 codec=codec.name,
                 pixel_format=codec.pix_fmt or "",
                 colours=(
@@ -49,7 +52,7 @@ def probe(path: Path) -> VideoInfo:
                     int(codec.color_trc),
                     int(codec.colorspace),
                 ),
-                faststart=_boxes(path).index("moov") < _boxes(path).index("mdat"),
+                faststart="moov" in boxes and boxes.index("moov") < boxes.index("mdat"),
             )
     except (av.FFmpegError, IndexError, ValueError) as error:
         msg = f"{path} is not a video: {error}"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import subprocess
 import tempfile
-import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -22,14 +21,14 @@ from wan_local.errors import EncodingFailed
 from wan_local.geometry import Size
 from wan_local.plan import EncodingSpec
 from wan_local.tensors import Frames
+from wan_local.video.belt import Belt
 from wan_local.video.formats import ffmpeg_arguments
 
-CHUNKS_WAITING = 2
 LAST_WORDS = 500  # characters of ffmpeg's stderr that go into an error message
 
 
 class VideoWriter:
-    """Writes one MP4; use it in a `with`.
+    """Writes one video; use it in a `with`.
 
     The file appears under its name when the block ends, whole and synced. If the block ends by an
     exception, or by the closing of the generator it stands in, ffmpeg is killed, and no file is
@@ -46,27 +45,32 @@ class VideoWriter:
         *,
         fps: float,
         encoding: EncodingSpec,
+        metadata: Mapping[str, str] | None = None,
         ffmpeg: str | None = None,
     ) -> None:
-        """Write to *output*; *ffmpeg* is the one that imageio-ffmpeg brings, by default."""
-        if size.width % 2 or size.height % 2:
-            msg = f"H.264 with halved colour planes needs an even width and height, got {size}"
+        """Write to *output*; *ffmpeg* is the one that imageio-ffmpeg brings, by default.
+
+        *metadata* is what the file says of itself: tags of its container, such as `comment`.
+        """
+        if (size.width % 2 or size.height % 2) and encoding.format != "ffv1":
+            msg = f"halved colour planes need an even width and height, got {size}"
             raise EncodingFailed(msg)
         self._output = output
         self._part = output.with_name(f"{output.name}.part")
+        self._metadata = metadata or {}
+        self._tags = output.with_name(f"{output.name}.tags")
         self._command = [
             ffmpeg or imageio_ffmpeg.get_ffmpeg_exe(),
-            *ffmpeg_arguments(size, fps, encoding),
+            *ffmpeg_arguments(size, fps, encoding, metadata=self._tags if metadata else None),
             str(self._part),
         ]
-        self._chunks: queue.Queue[Frames | None] = queue.Queue(CHUNKS_WAITING)
-        self._refused = threading.Event()
-        self._ended = False
 
     def __enter__(self) -> Self:
         # A file, not a pipe: nobody has to drain it, so ffmpeg can never block on its complaints.
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         try:
+            if self._metadata:
+                self._tags.write_text(as_ffmetadata(self._metadata), encoding="utf-8")
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -75,11 +79,11 @@ class VideoWriter:
             )
         except OSError as error:
             self._errors.close()
+            self._tags.unlink(missing_ok=True)
             msg = f"ffmpeg could not be started: {error}"
             raise EncodingFailed(msg) from error
         # The pipe holds a fraction of a frame; without a thread, the GPU would wait for x264.
-        self._feeder = threading.Thread(target=self._feed, name="ffmpeg feeder", daemon=True)
-        self._feeder.start()
+        self._belt = Belt("ffmpeg feeder", self._feed)
         return self
 
     def __exit__(
@@ -94,30 +98,31 @@ class VideoWriter:
         finally:
             self._process.kill()  # nothing happens if it has ended
             self._process.wait()
-            self._end_stream()
-            self._feeder.join()
+            self._belt.drop()
+            with contextlib.suppress(OSError):  # the last bytes of a broken pipe
+                self._pipe.close()
             self._errors.close()
             self._part.unlink(missing_ok=True)
+            self._tags.unlink(missing_ok=True)
 
     def write(self, frames: Frames, *, within: float | None = None) -> bool:
         """Hand *frames* over; return whether they were taken *within* so many seconds.
 
         Waits while two earlier chunks are still on their way, for ever if need be by default.
         """
-        if self._refused.is_set():
+        if self._belt.broken:
             raise self._failure()
-        try:
-            self._chunks.put(frames, timeout=within)
-        except queue.Full:
-            return False
-        return True
+        return self._belt.put(frames, within=within)
 
     def finished(self, *, within: float) -> bool:
         """Say that there are no more frames, and whether ffmpeg is done *within* so many seconds.
 
         Asked repeatedly, it lets the caller go on listening while ffmpeg works off its backlog.
         """
-        self._end_stream()
+        self._belt.end()
+        if not self._belt.through(within=within):
+            return False
+        self._end_pipe()
         try:
             self._process.wait(within)
         except subprocess.TimeoutExpired:
@@ -125,35 +130,25 @@ class VideoWriter:
         return True
 
     def _complete(self) -> None:
-        self._end_stream()
-        if self._process.wait() != 0 or self._refused.is_set():
+        self._belt.end()
+        self._belt.through(within=None)
+        self._end_pipe()
+        if self._process.wait() != 0 or self._belt.error is not None:
             raise self._failure()
-        with self._part.open("rb") as file:
-            os.fsync(file.fileno())
-        self._part.replace(self._output)
-        folder = os.open(self._output.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        put_in_place(self._part, self._output)
 
-    def _end_stream(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._chunks.put(None)
-
-    def _feed(self) -> None:
+    @property
+    def _pipe(self) -> IO[bytes]:
         pipe = self._process.stdin
         assert pipe is not None  # noqa: S101 - asked for in __enter__
-        while (frames := self._chunks.get()) is not None:
-            if self._refused.is_set():
-                continue  # taken off the queue all the same, so that `write` never blocks
-            try:
-                pipe.write(frames.numpy().data)
-            except OSError:  # ffmpeg has ended; why is in its own words
-                self._refused.set()
-        with contextlib.suppress(OSError):
-            pipe.close()
+        return pipe
+
+    def _feed(self, frames: Frames) -> None:
+        self._pipe.write(frames.numpy().data)
+
+    def _end_pipe(self) -> None:
+        with contextlib.suppress(OSError):  # ffmpeg has ended; why is in its own words
+            self._pipe.close()
 
     def _failure(self) -> EncodingFailed:
         code = self._process.wait()
@@ -161,3 +156,22 @@ class VideoWriter:
         words = self._errors.read().decode(errors="replace").strip()[-LAST_WORDS:]
         said = " ".join(words.split()) or f"it ended with status {code} and said nothing"
         return EncodingFailed(f"ffmpeg could not write the video: {said}")
+
+
+def put_in_place(part: Path, output: Path) -> None:
+    """Give the finished *part* its name, once it is on the disk."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(output)
+    folder = os.open(output.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def as_ffmetadata(tags: Mapping[str, str]) -> str:
+    """Return *tags* in the format of ffmpeg's metadata files."""
+    special = str.maketrans({mark: f"\\{mark}" for mark in "\\=;#\n"})
+    lines = [f"{name}={text.translate(special)}" for name, text in tags.items()]
+    return "\n".join([";FFMETADATA1", *lines, ""])
