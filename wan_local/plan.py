@@ -6,7 +6,7 @@ them. A plan is a pure function of the client's input and the seed, and can be m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from wan_local.errors import InvalidPlan
@@ -224,6 +224,11 @@ class VideoPlan:
     def file_ending(self) -> str:
         """How the output file's name ends, with the dot."""
         return ENDINGS[self.encoding.format] if self.picture is None else self.picture.file_ending
+
+    def allowing_missing_loras(self) -> VideoPlan:
+        """Return this plan, to run on the base weights where the catalog's LoRAs are missing."""
+        loras = tuple(replace(lora, required=False) for lora in self.loras)
+        return replace(self, loras=loras)
 
     @property
     def latent_frames(self) -> int:

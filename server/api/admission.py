@@ -25,7 +25,9 @@ from server.media.sources import provisional
 from server.reporting import engine_failed
 from server.services import Services
 from wan_local.errors import WanLocalError
+from wan_local.models.loras.files import require_loras
 from wan_local.models.weights import find_checkpoint
+from wan_local.plan import LoraRef
 
 DRAWN_SEEDS = 2**31
 """Seeds that the server draws are below this: they fit wherever a client may keep them."""
@@ -39,6 +41,8 @@ class Application:
     wishes: Wishes
     fingerprint: str
     """Equal for equal bodies of one caller to one endpoint."""
+    loras: tuple[LoraRef, ...] = ()
+    """What its plan needs beside the model."""
 
 
 class Admission:
@@ -62,7 +66,7 @@ class Admission:
         given: int | None = getattr(wire, "seed", None)
         seed = secrets.randbelow(DRAWN_SEEDS) if given is None else given
         try:
-            endpoint.plan(wire, seed, provisional(endpoint.needs(wire)))
+            plan = endpoint.plan(wire, seed, provisional(endpoint.needs(wire)))
         except WanLocalError as error:
             raise _refused(error) from None
         new = NewJob(
@@ -84,7 +88,7 @@ class Admission:
             webhook=wishes.webhook,
             base_url=request.scope["urls"].files,
         )
-        return Application(new, wishes, _fingerprint(owner, endpoint.id, raw))
+        return Application(new, wishes, _fingerprint(owner, endpoint.id, raw), plan.loras)
 
     async def submit(self, application: Application) -> Job:
         """Put the job into the queue; it is on the disk when this returns.
@@ -102,6 +106,8 @@ class Admission:
         jobs, settings = self._services.jobs, self._services.settings
         try:
             find_checkpoint(settings.weights_dir, application.new.affinity)
+            if not settings.turbo_without_lora:
+                require_loras(settings.weights_dir, application.loras)
         except WanLocalError as error:
             raise _refused(error) from None
         longest = application.wishes.max_queue_length

@@ -40,6 +40,7 @@ from server.media.content_types import OUTPUT_TYPES
 from server.schemas.common import MAX_SEED, File
 from server.settings import Settings
 from wan_local.errors import BadCheckpoint, InvalidPlan, WeightsMissing
+from wan_local.models.loras.files import require_loras
 from wan_local.models.weights import find_checkpoint
 from wan_local.plan import VideoPlan
 
@@ -75,6 +76,8 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     request |= {k: v for k, v in {"prompt": prompt, "seed": seed}.items() if v is not None}
     plan = _plan(row, request)
     settings = load_settings(weights_dir=weights_dir, device=device)
+    if settings.turbo_without_lora:
+        plan = plan.allowing_missing_loras()
     _require_checkpoint(settings, plan)
     if not output.parent.is_dir():
         give_up(Exit.USAGE, f"there is no folder {output.parent}")
@@ -139,6 +142,7 @@ def _require_checkpoint(settings: Settings, plan: VideoPlan) -> None:
     """Find out before a GPU process is started, which takes seconds."""
     try:
         find_checkpoint(settings.weights_dir, plan.model)
+        require_loras(settings.weights_dir, plan.loras)
     except WeightsMissing as error:
         give_up(Exit.WEIGHTS_MISSING, str(error))
     except BadCheckpoint as error:

@@ -86,7 +86,11 @@ def open_house(settings: Settings) -> House:
     services = open_services(settings)
     try:
         dispatcher = Dispatcher(
-            services.jobs, services.artifacts, slots, outputs=settings.data_dir / "outputs"
+            services.jobs,
+            services.artifacts,
+            slots,
+            outputs=settings.data_dir / "outputs",
+            turbo_without_lora=settings.turbo_without_lora,
         )
         webhooks = Webhooks(
             services.jobs, services.signer, AddressPolicy(loopback=settings.on_loopback)

@@ -12,10 +12,13 @@ import typer
 from server.cli.exits import ENGINE_EXITS, Exit, give_up
 from server.cli.flags import AsJson, WeightsDir, load_settings
 from server.media.lora_library import Half, LoraLibrary
-from wan_local.errors import WanLocalError
+from wan_local.catalog import LORAS, LoraSpec
+from wan_local.errors import WanLocalError, WeightsMissing
 from wan_local.models.loras.coverage import guessed_expert
+from wan_local.models.loras.files import lora_files
 from wan_local.models.loras.fitting import fit
 from wan_local.models.weights import find_checkpoint
+from wan_local.plan import LoraRef
 
 lora = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -46,7 +49,8 @@ def add(
 
 @lora.command("list")
 def list_loras(weights_dir: WeightsDir = None, *, as_json: AsJson = False) -> None:
-    """List the names."""
+    """List the names, and the pairs that turbo endpoints are made of."""
+    folder = load_settings(weights_dir=weights_dir).weights_dir
     sheets = _library(weights_dir).list()
     if as_json:
         typer.echo(orjson.dumps([asdict(sheet) for sheet in sheets]))
@@ -54,6 +58,8 @@ def list_loras(weights_dir: WeightsDir = None, *, as_json: AsJson = False) -> No
     for sheet in sheets:
         source = sheet.source or "put there by hand"
         typer.echo(f"{sheet.name}  {sheet.size_bytes / 1e6:.1f} MB  {sheet.sha256[:12]}  {source}")
+    for spec in LORAS.values():
+        typer.echo(f"{spec.id}: {spec.title} ({spec.license})\n  {_where(folder, spec)}")
     if not sheets:
         typer.echo("no LoRAs have names yet: wan-local lora add NAME FILE", err=True)
 
@@ -93,6 +99,14 @@ def rm(
     if not _library(weights_dir).remove(name):
         give_up(Exit.USAGE, f"there is no LoRA {name!r}")
     typer.echo(f"removed {name}")
+
+
+def _where(weights_dir: Path, spec: LoraSpec) -> str:
+    try:
+        (_, path), *_ = lora_files(weights_dir, LoraRef(name=spec.id, target="both"))
+    except WeightsMissing as error:
+        return str(error)
+    return f"found in {path.parent}"
 
 
 def _library(weights_dir: Path | None) -> LoraLibrary:

@@ -34,12 +34,21 @@ class Delivery:
         jobs: Where results are recorded.
         artifacts: Where files are stored; on the same file system as *outputs*.
         outputs: The folder.
+        turbo_without_lora: Whether plans may run without the catalog's LoRAs.
     """
 
-    def __init__(self, jobs: JobStore, artifacts: Artifacts, outputs: Path) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        artifacts: Artifacts,
+        outputs: Path,
+        *,
+        turbo_without_lora: bool = False,
+    ) -> None:
         self._jobs = jobs
         self._artifacts = artifacts
         self._outputs = outputs.absolute()
+        self._turbo_without_lora = turbo_without_lora
 
     def path(self, job: Job, plan: VideoPlan) -> Path:
         """Return where the slot should write what *plan* makes in *job*'s present attempt."""
@@ -60,6 +69,8 @@ class Delivery:
             )
             raise InvalidPlan(msg) from error
         plan = endpoint.plan(wire, job.request.seed, {})
+        if self._turbo_without_lora:
+            plan = plan.allowing_missing_loras()
         return replace(plan, preview_every=job.request.preview_every)
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:

@@ -32,13 +32,20 @@ class Dispatcher:
         artifacts: Where finished videos are stored.
         slots: The GPUs.
         outputs: Folder the GPU processes write to; on the artifacts' file system.
+        turbo_without_lora: Whether plans may run without the catalog's LoRAs.
     """
 
     def __init__(
-        self, jobs: JobStore, artifacts: Artifacts, slots: Sequence[Slot], *, outputs: Path
+        self,
+        jobs: JobStore,
+        artifacts: Artifacts,
+        slots: Sequence[Slot],
+        *,
+        outputs: Path,
+        turbo_without_lora: bool = False,
     ) -> None:
         self._jobs = jobs
-        self._delivery = Delivery(jobs, artifacts, outputs)
+        self._delivery = Delivery(jobs, artifacts, outputs, turbo_without_lora=turbo_without_lora)
         self._slots = {slot.name for slot in slots}
         self._attendants = [Attendant(slot, jobs, self._delivery) for slot in slots]
         self._stopping = threading.Event()

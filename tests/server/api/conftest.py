@@ -13,6 +13,7 @@ from server.jobs.model import JobState, LogEntry, Preview
 from server.reporting import succeeded
 from server.services import Services, open_services
 from server.settings import Settings
+from wan_local.catalog import LORAS
 from wan_local.models.weights import COMPONENTS
 
 T2V = "fal-ai/wan/v2.2-a14b/text-to-video"
@@ -20,7 +21,7 @@ T2V = "fal-ai/wan/v2.2-a14b/text-to-video"
 
 @pytest.fixture
 def weights_dir(tmp_path):
-    """A weights directory in which every file of the checkpoint is there by name.
+    """A weights directory in which every file of the checkpoint and its LoRAs is there by name.
 
     The HTTP half asks no more than that; loading it is tested where it is loaded.
     """
@@ -32,6 +33,10 @@ def weights_dir(tmp_path):
         (folder / name).mkdir()
         for file in (*part.required, *([part.weights] if part.weights else [])):
             (folder / name / file).write_text("{}")
+    for spec in LORAS.values():
+        (folder.parent / "loras" / spec.id).mkdir(parents=True)
+        for file in (spec.high, spec.low):
+            (folder.parent / "loras" / spec.id / file).touch()
     return folder.parent
 
 

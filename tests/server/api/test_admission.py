@@ -224,6 +224,29 @@ def test_a_job_that_could_never_run_is_not_taken(client, hand, weights_dir):
     assert 0 == hand.queued()
 
 
+def test_turbo_without_its_loras_is_not_taken(client, hand, weights_dir):
+    """Four steps on the base weights make a blur that nobody asked for."""
+    shutil.rmtree(weights_dir / "loras")
+    answer = client.post(f"/queue/{T2V}/turbo", json={"prompt": "a"})
+    (detail,) = answer.json()["detail"]
+
+    assert (422, "feature_not_supported") == (answer.status_code, detail["type"])
+    assert "hf download lightx2v/Wan2.2-Distill-Loras wan2.2_t2v_A14b_high" in detail["msg"]
+    assert 0 == hand.queued()
+    assert 200 == client.post(f"/queue/{T2V}", json={"prompt": "a"}).status_code
+
+
+def test_an_operator_may_let_turbo_run_without(settings, weights_dir):
+    """To see the queue work before a gigabyte is fetched; the job's log says what it ran on."""
+    shutil.rmtree(weights_dir / "loras")
+    lenient = open_services(settings.model_copy(update={"turbo_without_lora": True}))
+    with TestClient(create_app(lenient), base_url="http://localhost:8900") as client:
+        answer = client.post(f"/queue/{T2V}/turbo", json={"prompt": "a"})
+    lenient.close()
+
+    assert 200 == answer.status_code
+
+
 def test_damaged_weights_are_the_servers_fault(client, weights_dir):
     """The request is fine; somebody has to repair the server."""
     (weights_dir / "wan2.2-t2v-a14b" / "vae" / "config.json").unlink()

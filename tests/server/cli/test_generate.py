@@ -82,6 +82,16 @@ def test_a_missing_checkpoint_is_exit_code_3(tmp_path):
     assert "hf download" in result.stderr
 
 
+def test_a_missing_lora_is_exit_code_3(weights, tmp_path):
+    """Turbo endpoints are their LoRAs."""
+    (tmp_path / "wan2.2-t2v-a14b").symlink_to(weights / "wan2.2-t2v-a14b")
+    turbo = f"{ENDPOINT}/turbo"
+    result = refuse(turbo, "-p", "a cat", "-o", tmp_path / "o.mp4", "--weights-dir", tmp_path)
+
+    assert 3 == result.exit_code
+    assert "hf download lightx2v/Wan2.2-Distill-Loras" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -39,6 +39,14 @@ def test_a_lora_is_added_listed_and_removed(run, tmp_path):
     assert "no LoRAs have names yet" in run("list").stderr
 
 
+def test_the_pairs_of_the_turbo_endpoints_are_listed(run):
+    """Or the command that fetches them."""
+    listed = run("list").output
+
+    assert "wan2.2-t2v-a14b-4step: The four-step LoRA pair" in listed
+    assert "hf download lightx2v/Wan2.2-Distill-Loras" in listed
+
+
 def test_half_of_a_pair_gets_its_half_s_name(run, tmp_path):
     """And a file whose name says so is not filed as the whole without a word."""
     file = a_lora(tmp_path / "style_low_noise.safetensors")

@@ -68,6 +68,21 @@ def test_a_whole_video_becomes_the_outcome(delivery, jobs, artifacts):
     assert 1060.0 == stored.expires_at
 
 
+def test_plans_may_run_without_their_loras_if_the_operator_says_so(jobs, artifacts, tmp_path):
+    """The engine has no settings: what it may leave out is in the plan."""
+    job = a_job(jobs, endpoint="fal-ai/wan/v2.2-a14b/text-to-video/turbo")
+    strict, lenient = (
+        Delivery(jobs, artifacts, tmp_path, turbo_without_lora=allowed).plan(job)
+        for allowed in (False, True)
+    )
+
+    assert [(True, False)] == [
+        (lora.required, other.required)
+        for lora, other in zip(strict.loras, lenient.loras, strict=True)
+    ]
+    assert strict.allowing_missing_loras() == lenient
+
+
 def test_a_server_that_died_in_the_middle_may_store_again(delivery, jobs):
     """Between storing and recording is room for a kill -9; the slot still has the ending."""
     job = a_job(jobs)
