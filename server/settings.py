@@ -94,6 +94,18 @@ class Settings(BaseSettings):
     """Largest uploaded file."""
     body_timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a new byte after which a request body is given up."""
+    fetch_public: bool = False
+    """Fetch the files that requests name from the internet (http and https, ports 80 and 443). Off,
+    nothing reaches out; uploads and data URIs need none of this."""
+    fetch_allow: tuple[str, ...] = ()
+    """Hosts, addresses and networks to fetch from as well, each with its ports unless they are 80
+    and 443: `assets.studio.lan`, `10.20.0.0/16:443`."""
+    fetch_roots: tuple[Path, ...] = ()
+    """Folders from which a request may name a file by its path."""
+    fetch_timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that fetching one file may take."""
+    max_input_bytes: Annotated[int, Field(ge=1024)] = 512 * 2**20
+    """Largest picture or video that a job may bring."""
     retention_days: Annotated[float, Field(gt=0)] = 30.0
     """Days after which finished jobs are forgotten."""
 

@@ -11,6 +11,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpcore
 
@@ -52,18 +53,30 @@ class AddressPolicy:
 
     def allows(self, address: str) -> bool:
         """Return whether the IP address *address* may be connected to."""
-        ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+        ip = unwrapped(address)
         if any(ip.version == net.version and ip in net for net in _NEVER):
             return False
         if ip.is_loopback:
             return self.loopback
         return self.public if ip.is_global else self.private
 
+    def permits(self, _host: str, _port: int, address: str) -> bool:
+        """Return whether *address* may be connected to, whatever it was found by."""
+        return self.allows(address)
+
+
+class Policy(Protocol):
+    """Decides about one address at a time."""
+
+    def permits(self, host: str, port: int, address: str, /) -> bool:
+        """Return whether *address* may be connected to, at which *host* was found."""
+        ...
+
 
 class GuardedBackend(httpcore.NetworkBackend):
     """Connects only where *policy* allows, and to the very address that was checked."""
 
-    def __init__(self, policy: AddressPolicy, resolve: Resolver | None = None) -> None:
+    def __init__(self, policy: Policy, resolve: Resolver | None = None) -> None:
         self._policy = policy
         self._resolve = resolve or resolve_name
         self._sockets = httpcore.SyncBackend()
@@ -83,7 +96,7 @@ class GuardedBackend(httpcore.NetworkBackend):
                 and half outside is not a mistake to be generous about.
         """
         addresses = self._resolve(host, port)
-        if not addresses or not all(self._policy.allows(address) for address in addresses):
+        if not addresses or not all(self._policy.permits(host, port, ip) for ip in addresses):
             msg = "the address is not allowed"
             raise AddressRefused(msg)
         return self._sockets.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
@@ -103,8 +116,9 @@ def resolve_name(host: str, port: int) -> list[str]:
     return [str(answer[4][0]) for answer in answers]
 
 
-def _unwrapped(ip: Address) -> Address:
-    """Return the IPv4 address inside *ip* if it is one in IPv6 clothes."""
+def unwrapped(address: str) -> Address:
+    """Return the IP address *address*, or the IPv4 one inside it if it wears IPv6 clothes."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
     if not isinstance(ip, ipaddress.IPv6Address):
         return ip
     inner = ip.ipv4_mapped or ip.sixtofour
