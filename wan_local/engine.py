@@ -118,7 +118,7 @@ class Engine:
             yield ComponentLoaded(part, number, len(missing))
 
         loras = self._take_loras(plan, checkpoint)
-        for note in loras.notes:
+        for note in (*plan.notes, *loras.notes):
             yield Noted(note)
 
         size = checkpoint.small.size_for(plan.size) if checkpoint.small else plan.size

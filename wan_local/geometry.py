@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,23 +35,59 @@ class Size:
         return f"{self.width}×{self.height}"
 
 
+MAX_ASPECT = 3.0
+"""Longer side over shorter, at most, of a size made after a picture; the rest is cropped away."""
+
 # 720p and 480p are the sizes Wan 2.2 A14B was trained on (1280×720, 832×480). 580p lies between
-# them on the grid of 16. The squares keep the area of the wide form, as Wan's own size table does:
-# the number of tokens, and so the time and the memory, is the resolution's and not the aspect's.
-_SIZES: dict[Resolution, tuple[Size, Size]] = {
-    # resolution: (16:9, 1:1)
-    "480p": (Size(832, 480), Size(624, 624)),
-    "580p": (Size(1024, 576), Size(768, 768)),
-    "720p": (Size(1280, 720), Size(960, 960)),
+# them on the grid of 16. On the 5B model's grid of 32, 720p is Wan's own 1280×704.
+_WIDE: dict[Resolution, Size] = {
+    "480p": Size(832, 480),
+    "580p": Size(1024, 576),
+    "720p": Size(1280, 720),
 }
 
 
-def size_for(resolution: Resolution, aspect_ratio: AspectRatio) -> Size:
-    """Return the size that Wan 2.2 A14B generates for *resolution* at *aspect_ratio*."""
-    wide, square = _SIZES[resolution]
+def size_for(resolution: Resolution, aspect_ratio: AspectRatio, grid: int = PATCHED_STRIDE) -> Size:
+    """Return the size that a model whose sides lie on *grid* generates."""
+    wide = _wide(resolution, grid)
     if aspect_ratio == "1:1":
-        return square
+        return size_like(resolution, 1, 1, grid)
     return wide if aspect_ratio == "16:9" else Size(wide.height, wide.width)
+
+
+def size_like(resolution: Resolution, width: int, height: int, grid: int) -> Size:
+    """Return the size of *resolution* in the shape of a picture of *width* by *height*.
+
+    The number of tokens, and so the time and the memory, is the resolution's and not the shape's.
+    """
+    wide = _wide(resolution, grid)
+    return size_within(wide.width * wide.height, width, height, grid)
+
+
+def size_within(area: int, width: int, height: int, grid: int) -> Size:
+    """Return the size on *grid* in the shape of *width* by *height* and of at most *area* pixels.
+
+    The shorter side is rounded to the grid, and the longer one to the nearest that keeps to the
+    area; a 16:9 picture gives a resolution's own 16:9 size. Shapes longer than `MAX_ASPECT` are
+    taken as that long: no Wan model has seen longer ones.
+    """
+    aspect = min(max(width, height) / min(width, height), MAX_ASPECT)
+    ideal = math.sqrt(area / aspect)
+    shorter = min(round_to(ideal, grid), math.isqrt(area) // grid * grid)
+    longer = min(round_to(ideal * aspect, grid), area // shorter // grid * grid)
+    if width == height:
+        return Size(shorter, shorter)
+    return Size(longer, shorter) if width > height else Size(shorter, longer)
+
+
+def round_to(side: float, grid: int) -> int:
+    """Return the multiple of *grid* nearest to *side*, but never nothing; a half goes up."""
+    return max(1, math.floor(side / grid + 0.5)) * grid
+
+
+def _wide(resolution: Resolution, grid: int) -> Size:
+    size = _WIDE[resolution]
+    return Size(size.width // grid * grid, size.height // grid * grid)
 
 
 def latent_frames(num_frames: int) -> int:

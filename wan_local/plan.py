@@ -190,6 +190,8 @@ class VideoPlan:
     the same either way."""
     picture: PictureSpec | None = None
     """Set for a plan of one frame whose output is an image file and not a video."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the job's log: what the planner decided that the client might not expect."""
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:

@@ -69,7 +69,7 @@ def _entry(settings: Settings, endpoint: Endpoint) -> ModelEntry:
         endpoint_id=endpoint.id,
         metadata={
             "display_name": endpoint.title,
-            "category": "text-to-video",
+            "category": endpoint.category,
             "status": "active" if problem is None else "unavailable",
         },
         model=endpoint.model,

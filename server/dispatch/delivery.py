@@ -68,6 +68,9 @@ class Delivery:
                 f"the input of {endpoint.id} is not accepted any more: {error.error_count()} errors"
             )
             raise InvalidPlan(msg) from error
+        if endpoint.needs(wire):
+            msg = "this version does not fetch the files that a request names yet"
+            raise InvalidPlan(msg)
         plan = endpoint.plan(wire, job.request.seed, {})
         if self._turbo_without_lora:
             plan = plan.allowing_missing_loras()

@@ -56,6 +56,18 @@ class Source:
     """What it is; None for a LoRA."""
 
     @property
+    def picture(self) -> MediaInfo:
+        """What it looks like.
+
+        Raises:
+            ValueError: If it is nothing to look at; whoever finds a picture or a video looks.
+        """
+        if self.info is None:
+            msg = f"{self.path} was not looked at"
+            raise ValueError(msg)
+        return self.info
+
+    @property
     def file(self) -> SourceFile:
         """The file as a plan names it."""
         return SourceFile(path=self.path, sha256=self.sha256)

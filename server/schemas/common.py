@@ -33,6 +33,13 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _trimmed(url: str) -> str:
+    # A browser's form and a shell's quotes put spaces and line ends around what is pasted.
+    return _without_nul(url.strip())
+
+
+Url = Annotated[str, AfterValidator(_trimmed), Field(min_length=1)]
+"""Of a file: https, http, or a data URI; only whoever fetches it knows what it may be."""
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(_without_nul)]
 NegativePrompt = Annotated[
     str, BeforeValidator(_join), Field(max_length=MAX_PROMPT), AfterValidator(_without_nul)
@@ -42,7 +49,11 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Guidance = Annotated[Finite, Field(ge=1, le=10)]
 
 ResolutionEnum = Literal["480p", "580p", "720p"]
+SmallResolutionEnum = Literal["580p", "720p"]
+"""The 5B model's; its fast variant has 480p as well."""
 AspectRatioEnum = Literal["16:9", "9:16", "1:1"]
+SourceAspectRatioEnum = Literal["auto", "16:9", "9:16", "1:1"]
+"""Of what is made out of a picture or a video."""
 AccelerationEnum = Literal["none", "regular"]
 VideoQualityEnum = Literal["low", "medium", "high", "maximum"]
 VideoWriteModeEnum = Literal["fast", "balanced", "small"]
@@ -71,6 +82,13 @@ class File(BaseModel):
     file_name: str | None = None
     file_size: int | None = None
     """Bytes."""
+
+
+class ImageFile(File):
+    """An image, as fal's own has it."""
+
+    width: int | None = None
+    height: int | None = None
 
 
 class VideoFile(File):

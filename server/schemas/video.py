@@ -1,6 +1,6 @@
 """Inputs and outputs of the video endpoints.
 
-Names, defaults and ranges are those of the hosted API page; docstrings become its field texts.
+Put together from groups of fields; what stands here is what an endpoint has to itself.
 """
 
 from __future__ import annotations
@@ -10,70 +10,119 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from server.schemas.common import (
-    AccelerationEnum,
     AspectRatioEnum,
     Finite,
     Guidance,
-    InterpolatorModelEnum,
     NegativePrompt,
-    Prompt,
     ResolutionEnum,
-    Seed,
+    SmallResolutionEnum,
+    SourceAspectRatioEnum,
+    Url,
     VideoFile,
-    VideoQualityEnum,
-    VideoWriteModeEnum,
-    WireInput,
 )
+from server.schemas.groups import (
+    Avoidance,
+    Ended,
+    Guided,
+    Pictured,
+    SmallScheduled,
+    SmallTimed,
+    Timed,
+    TwiceGuided,
+    TwoExperts,
+    Video,
+)
+from server.schemas.loras import Adapted
 
 
-class TextToVideoTurboInput(WireInput):
-    """Body of `fal-ai/wan/v2.2-a14b/text-to-video/turbo`."""
+class TextShaped(Video):
+    """The shape of a video that is made of words."""
 
-    prompt: Prompt
-    """The text prompt to guide video generation."""
-    seed: Seed | None = None
-    """Random seed for reproducibility. If None, a random seed is chosen."""
-    resolution: ResolutionEnum = "720p"
-    """Resolution of the generated video (480p, 580p, or 720p)."""
     aspect_ratio: AspectRatioEnum = "16:9"
     """Aspect ratio of the generated video (16:9, 9:16 or 1:1)."""
-    enable_safety_checker: bool = False
-    """If set to true, input data will be checked for safety before processing."""
-    enable_output_safety_checker: bool = False
-    """If set to true, output video will be checked for safety after generation."""
-    enable_prompt_expansion: bool = False
-    """Whether to let a language model add detail to the prompt while keeping its meaning."""
-    acceleration: AccelerationEnum = "regular"
-    """Acceleration level: the more acceleration, the faster, at lower quality."""
-    video_quality: VideoQualityEnum = "high"
-    """Quality of the output video; higher means a larger file."""
-    video_write_mode: VideoWriteModeEnum = "balanced"
-    """Fast writes the largest file soonest, small the smallest file latest."""
 
 
-class TextToVideoInput(TextToVideoTurboInput):
+class SourceShaped(Video):
+    """The shape of a video that is made out of a picture or another video."""
+
+    aspect_ratio: SourceAspectRatioEnum = "auto"
+    """Aspect ratio of the generated video. If `auto`, it is that of the input, up to 3:1."""
+
+
+class TextToVideoTurboInput(TextShaped, TwoExperts):
+    """Body of `fal-ai/wan/v2.2-a14b/text-to-video/turbo`."""
+
+
+class TextToVideoInput(TextShaped, Timed, TwiceGuided):
     """Body of `fal-ai/wan/v2.2-a14b/text-to-video`."""
 
-    negative_prompt: NegativePrompt = ""
-    """Negative prompt for video generation."""
-    num_frames: Annotated[int, Field(ge=17, le=161)] = 81
-    """Number of frames to generate. Must be between 17 to 161 (inclusive)."""
-    frames_per_second: Annotated[int, Field(ge=4, le=60)] = 16
-    """Frames per second of the generated video, before interpolation. Must be between 4 to 60."""
-    num_inference_steps: Annotated[int, Field(ge=2, le=40)] = 27
-    """Number of denoising steps. More steps give better quality and take longer."""
-    guidance_scale: Guidance = 3.5
-    """Classifier-free guidance scale of the first (high noise) stage."""
-    guidance_scale_2: Guidance = 4.0
+
+class TextToVideoLoraInput(Adapted, TextToVideoInput):
+    """Body of `fal-ai/wan/v2.2-a14b/text-to-video/lora`."""
+
+
+class ImageToVideoTurboInput(Ended, Pictured, SourceShaped, TwoExperts):
+    """Body of `fal-ai/wan/v2.2-a14b/image-to-video/turbo`."""
+
+
+class ImageToVideoLoraInput(Adapted, Ended, Pictured, SourceShaped, Timed, TwiceGuided):
+    """Body of `fal-ai/wan/v2.2-a14b/image-to-video/lora`; `end_image_url` came to it later."""
+
+
+class ImageToVideoInput(Ended, Pictured, SourceShaped, Timed, TwiceGuided):
+    """Body of `fal-ai/wan/v2.2-a14b/image-to-video`."""
+
+    guidance_scale_2: Guidance = 3.5
     """Classifier-free guidance scale of the second (low noise) stage."""
-    shift: Annotated[Finite, Field(ge=1, le=10)] = 5.0
-    """Shift value for the video. Must be between 1.0 and 10.0."""
-    interpolator_model: InterpolatorModelEnum = "film"
-    """The model to use for frame interpolation; `none` interpolates nothing."""
-    num_interpolated_frames: Annotated[int, Field(ge=0, le=4)] = 1
-    """Number of frames to interpolate between each pair of generated frames, 0 to 4."""
-    adjust_fps_for_interpolation: bool = True
-    """If true, the frame rate is multiplied by the number of interpolated frames plus one."""
+
+
+class VideoToVideoInput(SourceShaped, Timed, TwiceGuided):
+    """Body of `fal-ai/wan/v2.2-a14b/video-to-video`."""
+
+    video_url: Url
+    """URL of the input video, or a data URI. If it has fewer frames than `num_frames`, as many are
+    generated as it has."""
+    strength: Annotated[Finite, Field(ge=0, le=1)] = 0.9
+    """Strength of the transformation: 1.0 follows the prompt alone, lower values keep more of the
+    input video."""
+    resample_fps: bool = False
+    """If true, the input video is resampled to `frames_per_second`, and keeps its speed. If false,
+    its frames are taken one by one and shown at that rate."""
+
+
+class SmallFastTextToVideoInput(TextShaped, SmallTimed, Guided, Avoidance):
+    """Body of `fal-ai/wan/v2.2-5b/text-to-video/fast-wan`."""
+
+    resolution: ResolutionEnum = "720p"
+    """Resolution of the generated video (480p, 580p, or 720p)."""
+    guidance_scale: Guidance = 3.5
+    """Accepted for the sake of callers: the three steps of this model were distilled to need no
+    guidance, and take none."""
+    negative_prompt: NegativePrompt = ""
+    """Accepted for the sake of callers: without guidance nothing is avoided."""
+
+
+class SmallTextToVideoInput(TextShaped, SmallTimed, SmallScheduled, Guided, Avoidance):
+    """Body of `fal-ai/wan/v2.2-5b/text-to-video`."""
+
+    resolution: SmallResolutionEnum = "720p"
+    """Resolution of the generated video (580p or 720p)."""
+
+
+class SmallDistilledTextToVideoInput(TextShaped, SmallTimed, SmallScheduled, Guided):
+    """Body of `fal-ai/wan/v2.2-5b/text-to-video/distill`."""
+
+    resolution: SmallResolutionEnum = "720p"
+    """Resolution of the generated video (580p or 720p)."""
+    guidance_scale: Guidance = 1.0
+    """Classifier-free guidance scale; 1 is without guidance."""
+
+
+class SmallImageToVideoInput(Pictured, SourceShaped, SmallTimed, SmallScheduled, Guided, Avoidance):
+    """Body of `fal-ai/wan/v2.2-5b/image-to-video`."""
+
+    resolution: SmallResolutionEnum = "720p"
+    """Resolution of the generated video (580p or 720p)."""
 
 
 class VideoOutput(BaseModel):

@@ -5,17 +5,29 @@ from __future__ import annotations
 import pytest
 
 from server.endpoints import ENDPOINTS, find_endpoint
-from wan_local.catalog import MODELS
+from server.media.sources import provisional
+from tests.server.schemas.page import PAGE, smallest
+from wan_local.catalog import MODELS, model_for
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
 def test_every_row_can_plan_and_names_its_model(endpoint):
     """The model in the row decides which slot gets the job: it must be the plan's."""
-    plan = endpoint.plan(endpoint.input(prompt="a"), 7, {})
+    wire = endpoint.input.model_validate(smallest(endpoint.id))
+    plan = endpoint.plan(wire, 7, provisional(endpoint.needs(wire)))
 
-    assert endpoint.model == plan.model
+    assert endpoint.model == model_for(plan).id
     assert endpoint.model in MODELS
     assert 7 == plan.sampling.seed
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS)
+def test_a_row_says_what_it_makes_of_what(endpoint):
+    """Pictures are answered as `image`, videos as `video`; lists sort by the category."""
+    made = endpoint.category.split("-to-")[1]
+
+    assert {made, "seed"} <= endpoint.output.model_fields.keys()
+    assert endpoint.category.split("-to-")[0] in ("text", "image", "video")
 
 
 @pytest.mark.parametrize("id", ENDPOINTS)
@@ -31,8 +43,7 @@ def test_an_unknown_id_finds_nothing(id):
     assert find_endpoint(id) is None
 
 
-def test_the_two_endpoints_are_there():
+def test_the_endpoints_are_those_of_the_page():
     """Their ids are in users' code."""
-    base = "fal-ai/wan/v2.2-a14b/text-to-video"
-
-    assert [base, f"{base}/turbo"] == list(ENDPOINTS)
+    assert list(PAGE) == list(ENDPOINTS)
+    assert 15 == len(ENDPOINTS)
