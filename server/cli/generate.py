@@ -11,6 +11,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from server.cli.exits import ENGINE_EXITS, Exit, give_up
 from server.cli.flags import AsJson, DeviceFlag, WeightsDir, load_settings
+from server.cli.previews import with_previews
 from server.cli.progress import Bar, JsonLines, PlainLines, Progress, on_terminal
 from server.dispatch.local_slot import LocalSlot, local_slots
 from server.dispatch.slot import (
@@ -63,6 +65,10 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
         Path | None, typer.Option("--input", help="JSON file with the request body; - is stdin.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED)] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder for rough pictures on the way, or `terminal`."),
+    ] = None,
     weights_dir: WeightsDir = None,
     device: DeviceFlag = None,
     *,
@@ -81,7 +87,10 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     _require_checkpoint(settings, plan)
     if not output.parent.is_dir():
         give_up(Exit.USAGE, f"there is no folder {output.parent}")
-    progress = JsonLines() if as_json else Bar() if on_terminal() else PlainLines()
+    progress: Progress = JsonLines() if as_json else Bar() if on_terminal() else PlainLines()
+    if preview is not None:
+        progress = with_previews(progress, preview)
+        plan = replace(plan, preview_every=settings.preview_every or 1)
     done = _carry_out(settings, plan, output, progress)
     answer = row.answer(_file(output, plan, done), done.finished)
     if as_json:

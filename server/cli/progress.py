@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from wan_local.events import (
     ComponentLoaded,
@@ -130,6 +131,10 @@ class Bar:
             self._bars.console.print(f"warning: {event.message}", markup=False)
         elif isinstance(event, Noted):
             self._bars.console.print(event.message, markup=False)
+
+    def print(self, text: Text) -> None:
+        """Print *text* above the bars."""
+        self._bars.console.print(text)
 
     def _finish_current(self) -> None:
         task = next(t for t in self._bars.tasks if t.id == self._current)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from server.cli import app
@@ -51,6 +52,22 @@ def test_json_lines_end_with_the_endpoints_own_body(weights, tmp_path):
     assert 3 == lines[-1]["output"]["seed"]
     assert 17 == lines[-1]["output"]["video"]["num_frames"]
     assert [1, 2] == [line["step"] for line in lines if line["kind"] == "step"]
+
+
+def test_previews_are_files_with_the_number_of_their_step(weights, tmp_path):
+    """To look at in any viewer, also of a machine without a screen."""
+    flags = ["--prompt", "a cat", "-o", tmp_path / "out.mp4", "--weights-dir", weights, *TINY]
+    pictures = tmp_path / "pictures"
+    ran = subprocess.run(
+        command(*flags, "--preview", pictures), cwd=ROOT, capture_output=True, text=True
+    )
+    found = sorted(pictures.iterdir())
+
+    assert 0 == ran.returncode, ran.stderr
+    assert ["step-001.jpg", "step-002.jpg"] == [path.name for path in found]
+    for path in found:
+        with Image.open(path) as image:
+            assert (256, 146) == image.size
 
 
 def test_interrupting_it_leaves_nothing_behind(weights, tmp_path):
