@@ -17,6 +17,7 @@ from typing import Any
 
 import sentencepiece
 import torch
+from build_small_safety import build as build_classifier
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from small_loras import build_loras
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -224,3 +225,4 @@ if __name__ == "__main__":
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "mini"
     print(build(out))
     build_loras(out)
+    build_classifier(out)
