@@ -5,6 +5,7 @@ The only file that knows both the queue's words and the wire's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,8 +39,17 @@ ENGINE_ERRORS: dict[str, tuple[int, str]] = {
     "LoraRefused": (422, "value_error"),
     "BadCheckpoint": (500, "internal_server_error"),
     "OutOfMemory": (500, "internal_server_error"),
+    "ContentRefused": (422, "content_policy_violation"),
     "EncodingFailed": (500, "internal_server_error"),
     "BadMedia": (422, "image_load_error"),
+}
+
+# part of a plan -> fields of a body that it may have come from; the first that was filled in is it
+PARTS: dict[str, tuple[str, ...]] = {
+    "prompt": ("prompt",),
+    "first_frame": ("image_url",),
+    "last_frame": ("end_image_url",),
+    "start": ("video_url", "image_url"),
 }
 
 
@@ -148,13 +158,23 @@ def succeeded(body: dict[str, Any]) -> Outcome:
     return Outcome(state=JobState.SUCCEEDED, status_code=200, body=body)
 
 
-def engine_failed(error: str, message: str) -> Outcome:
-    """Return the outcome for an error of the engine, by the name of its class."""
+def engine_failed(
+    error: str, message: str, *, part: str = "", input: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Return the outcome for an error of the engine.
+
+    Args:
+        error: The name of its class.
+        message: Its sentence.
+        part: The part of the plan that it is about; empty for none in particular.
+        input: The client's input, in which that part is looked for.
+    """
     status, type = ENGINE_ERRORS.get(error, (500, "internal_server_error"))
+    fields = [name for name in PARTS.get(part, ()) if (input or {}).get(name)]
     return Outcome(
         state=JobState.FAILED,
         status_code=status,
-        body=model_error(type, message),
+        body=model_error(type, message, loc=("body", *fields[:1])),
         error=message,
         error_type=type,
     )

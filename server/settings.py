@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -88,6 +88,42 @@ class Settings(BaseSettings):
     """Denoising steps from one rough picture of a running job to the next; 0 makes none. A request
     says otherwise in `X-Wan-Preview`."""
 
+    safety: Literal["off", "honour", "force"] = "honour"
+    """`honour` makes the checks that a request asks for, `force` makes them for every request and
+    refuses those that cannot be checked, `off` makes none and says so in the job's log."""
+    safety_without_weights: Literal["refuse", "warn"] = "warn"
+    """What becomes of a request that asks for a check which cannot be made here: refused with the
+    command that fetches the classifier, or carried out with a warning in its log."""
+    safety_classifier: Path | None = None
+    """Folder of an image classifier; by default `nsfw_image_detection` in `weights_dir`."""
+    safety_text_classifier: Path | None = None
+    """Folder of a text classifier for prompts; none by default."""
+    safety_words: Path | None = None
+    """File of words and phrases that a prompt must not hold, one a line; none by default."""
+    safety_labels: Annotated[tuple[str, ...], Field(min_length=1)] = ("nsfw",)
+    """What the classifiers call the unwanted."""
+    safety_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability above which something is refused."""
+    safety_samples: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Frames of a video that are looked at, spread evenly over it."""
+
+    expansion: Literal["none", "openai", "transformers"] = "none"
+    """Who writes a prompt out for requests that ask for it: nobody, a server that speaks OpenAI's
+    chat protocol, or a language model in the GPU process."""
+    expansion_url: str | None = None
+    """Base of that server, such as `http://127.0.0.1:11434/v1`."""
+    expansion_model: str = ""
+    """The model's name there."""
+    expansion_key: SecretStr | None = None
+    """Sent to that server as a bearer token; none by default."""
+    expansion_timeout: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds that it may take to answer before the prompt is used as written."""
+    expansion_vision: bool = False
+    """Whether it is shown the picture that a video begins with."""
+    expansion_folder: Path | None = None
+    """Folder of the language model for `transformers`; by default `qwen3-4b-instruct-2507` in
+    `weights_dir`."""
+
     max_json_bytes: Annotated[int, Field(ge=1024)] = 32 * 2**20
     """Largest request body outside uploads; data URIs travel in it."""
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 5 * 2**30
@@ -108,6 +144,15 @@ class Settings(BaseSettings):
     """Largest picture or video that a job may bring."""
     retention_days: Annotated[float, Field(gt=0)] = 30.0
     """Days after which finished jobs are forgotten."""
+
+    @model_validator(mode="after")
+    def _expansion_has_an_address(self) -> Self:
+        if self.expansion == "openai" and not (self.expansion_url or "").startswith(
+            ("http://", "https://")
+        ):
+            msg = 'expansion = "openai" needs expansion_url, which begins with http:// or https://'
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -32,12 +32,14 @@ from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
 from wan_local.rendering import Clip, render
 from wan_local.stages.denoise import Guidance, denoise
+from wan_local.stages.expand import ExpansionCache
 from wan_local.stages.latents import SPATIAL_STRIDE, initial_latents
 from wan_local.stages.preview import WatchedSolver, open_decoder, with_previews
 from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_prompt, tokenize
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
 from wan_local.tensors import Latents, PromptEmbeds
+from wan_local.vetting import is_companion, load_companion, output_check, vetted
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Engine:
         self._checkpoints: dict[str, Checkpoint] = {}
         self._embeds = EmbedsCache()
         self._shelf = LoraShelf(weights_dir)
+        self._expansions = ExpansionCache()
 
     @property
     def held(self) -> frozenset[str]:
@@ -83,11 +86,13 @@ class Engine:
             BadCheckpoint: If its files are not what the catalog says.
             LoraRefused: If a LoRA cannot be applied to it.
             InvalidPlan: If a small checkpoint cannot generate the plan's size.
+            ContentRefused: If a checker that the plan asks for flags its input or output.
             OutOfMemory: If a stage does not fit on the device.
             EncodingFailed: If ffmpeg refuses the frames.
         """
         clock = Stopwatch(self._device)
         try:
+            plan = yield from vetted(plan, self._models, self._expansions, clock.start)
             latents = yield from self.sample(plan, clock)
 
             yield clock.start(Stage.DECODE)
@@ -207,8 +212,11 @@ class Engine:
         self, plan: VideoPlan, latents: Latents, output: Path
     ) -> Generator[Event, None, Clip]:
         room = vae_room(_size_of(latents))
-        with self._models.hold(f"{plan.model}/vae", room=room) as vae:
-            return (yield from render(vae, latents, plan, output))
+        with (
+            self._models.hold(f"{plan.model}/vae", room=room) as vae,
+            output_check(plan, self._models) as check,
+        ):
+            return (yield from render(vae, latents, plan, output, check=check))
 
     def _take_loras(self, plan: VideoPlan, checkpoint: Checkpoint) -> Selection:
         if not plan.loras:
@@ -221,6 +229,8 @@ class Engine:
         return self._checkpoints[model]
 
     def _load(self, name: str) -> nn.Module:
+        if is_companion(name):
+            return load_companion(name, compute_dtype(self._device))
         model, component = name.split("/")
         folder = self._checkpoint(model).folder
         return load_component(folder, component, compute_dtype(self._device))

@@ -7,6 +7,7 @@
   * BadCheckpoint: the files are there and are not what the catalog says they are
   * LoraRefused: a LoRA's file is no LoRA for this model; the message says what it is
   * OutOfMemory: the plan does not fit on this GPU
+  * ContentRefused: a safety checker flagged what came in or what came out
   * EncodingFailed: ffmpeg refused the frames; the message holds ffmpeg's own words
   * BadMedia: a file that came with the request is not what it should be, damaged, or too large
 """
@@ -46,6 +47,15 @@ class LoraRefused(WanLocalError):
 
 class OutOfMemory(WanLocalError):
     """The plan does not fit in this GPU's memory."""
+
+
+class ContentRefused(WanLocalError):
+    """The content was flagged by a content checker."""
+
+    def __init__(self, message: str | None = None, part: str = "") -> None:
+        """Refuse *part* of the plan: `prompt`, `first_frame` and so on; empty for the output."""
+        super().__init__(message)
+        self.part = part
 
 
 class EncodingFailed(WanLocalError):

@@ -15,6 +15,10 @@ from wan_local.geometry import Size
 class Stage(StrEnum):
     """The stations of a plan, in travel order; also the names used in timings and logs."""
 
+    CHECK = "check"
+    """Prompt and pictures, before anything is made of them; only where it is asked for."""
+    EXPAND = "expand"
+    """A language model writes the prompt out; only where it is asked for."""
     LOAD = "load"
     PROMPT = "prompt"
     DENOISE = "denoise"
@@ -38,6 +42,15 @@ class ComponentLoaded:
     number: int
     total: int
     kind: Literal["loaded"] = "loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class TokensWritten:
+    """The language model has written so many tokens of an expansion, of *total* at most."""
+
+    done: int
+    total: int
+    kind: Literal["tokens"] = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +117,7 @@ class Finished:
 Event = (
     StageStarted
     | ComponentLoaded
+    | TokensWritten
     | StepDone
     | Previewed
     | FramesWritten

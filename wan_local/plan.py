@@ -57,6 +57,11 @@ class PromptSpec:
     negative: str = ""
     expand: bool = False
     """Let a language model rewrite the text first."""
+    expander: str | None = None
+    """Folder of the language model that does it here; None if it was done before the plan, or is
+    not done at all."""
+    written: str | None = None
+    """What the client wrote, if *text* is an expansion of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +114,25 @@ class InterpolationSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetySpec:
-    """What is looked at before and after generation."""
+    """What is looked at before and after generation, and by whom.
+
+    The client asks for the checks; the server's policy decides on them and fills in the rest.
+    """
 
     check_input: bool = False
     check_output: bool = False
+    classifier: str | None = None
+    """Folder of the image classifier; None if no picture is looked at."""
+    text_classifier: str | None = None
+    """Folder of a text classifier; None if there is none."""
+    words: str | None = None
+    """File of words that a prompt must not hold; None if there is none."""
+    labels: tuple[str, ...] = ("nsfw",)
+    """What a classifier calls the unwanted, in small letters."""
+    threshold: float = 0.5
+    """Probability above which something is refused, 0 to 1."""
+    samples: int = 8
+    """Frames of a video that are looked at, spread evenly over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +212,8 @@ class VideoPlan:
     """Set for a plan of one frame whose output is an image file and not a video."""
     notes: tuple[str, ...] = ()
     """Sentences for the job's log: what the planner decided that the client might not expect."""
+    remarks: tuple[str, ...] = ()
+    """Warnings for the job's log: what the server knew beforehand that the client will not get."""
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:
@@ -231,6 +253,16 @@ class VideoPlan:
         """Return this plan, to run on the base weights where the catalog's LoRAs are missing."""
         loras = tuple(replace(lora, required=False) for lora in self.loras)
         return replace(self, loras=loras)
+
+    @property
+    def pictures(self) -> tuple[tuple[str, SourceFile], ...]:
+        """The pictures and videos that came with the request, each with the field's name."""
+        found = {
+            "first_frame": self.first_frame,
+            "last_frame": self.last_frame,
+            "start": self.start.file if self.start else None,
+        }
+        return tuple((name, file) for name, file in found.items() if file is not None)
 
     @property
     def latent_frames(self) -> int:

@@ -22,6 +22,7 @@ from server.api.validation import parse_object, validate
 from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
 from server.jobs.model import Job, JobState, NewJob
 from server.media.sources import provisional
+from server.policy import under_policy
 from server.reporting import engine_failed
 from server.services import Services
 from wan_local.errors import WanLocalError
@@ -66,7 +67,8 @@ class Admission:
         given: int | None = getattr(wire, "seed", None)
         seed = secrets.randbelow(DRAWN_SEEDS) if given is None else given
         try:
-            plan = endpoint.plan(wire, seed, provisional(endpoint.needs(wire)))
+            asked = endpoint.plan(wire, seed, provisional(endpoint.needs(wire)))
+            plan = under_policy(asked, settings)
         except WanLocalError as error:
             raise _refused(error) from None
         new = NewJob(

@@ -24,10 +24,18 @@ from rich.table import Table
 from server.certificates import find_certificates
 from server.cli.exits import Exit
 from server.cli.flags import AsJson, DataDir, DeviceFlag, WeightsDir, load_settings
+from server.expansion import Expander
 from server.keys import KeyRing
+from server.policy import classifier_folder, expander_folder
 from server.settings import Settings, child_environment
 from wan_local.catalog import MODELS
 from wan_local.errors import BadCheckpoint, WeightsMissing
+from wan_local.models.companions import (
+    EXPANDER,
+    IMAGE_CLASSIFIER,
+    TEXT_CLASSIFIER,
+    find_companion,
+)
 from wan_local.models.weights import find_checkpoint
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -149,6 +157,50 @@ def check_checkpoints(settings: Settings) -> Finding:
     return Finding("checkpoint", "ok", ", ".join(found))
 
 
+def check_safety(settings: Settings) -> Finding:
+    """What the safety checks need, as far as the policy asks for them."""
+    if settings.safety == "off":
+        return Finding("safety", "ok", "switched off (setting safety)")
+    try:
+        folder = find_companion(IMAGE_CLASSIFIER, classifier_folder(settings))
+        _find_text_checks(settings)
+    except (WeightsMissing, BadCheckpoint) as error:
+        what, _, remedy = str(error).partition(" This fetches it: ")
+        needed = settings.safety == "force"
+        return Finding("safety", "fail" if needed else "warn", what, remedy)
+    paths = (settings.safety_words, settings.safety_text_classifier)
+    readers = " and ".join(str(path) for path in paths if path is not None)
+    prompts = f"prompts by {readers}" if readers else "prompts by nobody"
+    return Finding("safety", "ok", f"{settings.safety}: pictures by {folder}, {prompts}")
+
+
+def check_expansion(settings: Settings) -> Finding:
+    """Who expands prompts, and whether it can be reached."""
+    if settings.expansion == "none":
+        return Finding("expansion", "ok", "nobody (setting expansion): prompts are used as written")
+    if settings.expansion == "transformers":
+        try:
+            folder = find_companion(EXPANDER, expander_folder(settings))
+        except (WeightsMissing, BadCheckpoint) as error:
+            what, _, remedy = str(error).partition(" This fetches it: ")
+            return Finding("expansion", "warn", what, remedy)
+        return Finding("expansion", "ok", f"by the language model in {folder}")
+    expanded = Expander(settings).expand("a cat", "video", seed=0, picture=None)
+    address = f"{settings.expansion_model or 'the default model'} at {settings.expansion_url}"
+    if expanded.text is None:
+        remedy = "start that server, or see expansion_url, expansion_model and expansion_key"
+        return Finding("expansion", "warn", f"{address}: {expanded.remark}", remedy)
+    return Finding("expansion", "ok", f"by {address}, which answers")
+
+
+def _find_text_checks(settings: Settings) -> None:
+    if settings.safety_words is not None and not settings.safety_words.is_file():
+        msg = f"there is no list of refused words at {settings.safety_words}"
+        raise WeightsMissing(msg)
+    if settings.safety_text_classifier is not None:
+        find_companion(TEXT_CLASSIFIER, settings.safety_text_classifier)
+
+
 def check_tls(settings: Settings) -> Finding:
     """A certificate for fal's Python client."""
     found = find_certificates(settings.data_dir / "tls")
@@ -182,6 +234,8 @@ CHECKS: list[Callable[[Settings], Finding]] = [
     check_ffmpeg,
     check_disk,
     check_checkpoints,
+    check_safety,
+    check_expansion,
     check_tls,
     check_keys,
 ]

@@ -19,6 +19,7 @@ class Exit(IntEnum):
     USAGE = 2
     WEIGHTS_MISSING = 3
     NO_GPU = 4
+    CONTENT_REFUSED = 5
     CANCELLED = 6
 
 
@@ -28,9 +29,9 @@ MEANINGS: dict[Exit, str] = {
     Exit.USAGE: "the command or the input cannot be right, and nothing was started",
     Exit.WEIGHTS_MISSING: "the checkpoint is not on this machine; stderr holds the command",
     Exit.NO_GPU: "no such GPU here, or not enough memory on it",
+    Exit.CONTENT_REFUSED: "a safety checker flagged the input or the output; nothing was written",
     Exit.CANCELLED: "stopped by Ctrl-C or SIGTERM; nothing is left of it",
 }
-"""5 is kept for a refusal by a content policy, which this version does not have."""
 
 # class name in wan_local.errors -> exit code; the names arrive from another process
 ENGINE_EXITS = {
@@ -40,6 +41,7 @@ ENGINE_EXITS = {
     "LoraRefused": Exit.USAGE,
     "WeightsMissing": Exit.WEIGHTS_MISSING,
     "OutOfMemory": Exit.NO_GPU,
+    "ContentRefused": Exit.CONTENT_REFUSED,
 }
 
 

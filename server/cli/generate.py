@@ -38,7 +38,9 @@ from server.dispatch.slot import (
     Said,
 )
 from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
+from server.expansion import expansion_of, open_expander, with_expansion
 from server.media.content_types import OUTPUT_TYPES
+from server.policy import under_policy
 from server.schemas.common import MAX_SEED, File
 from server.settings import Settings
 from wan_local.errors import BadCheckpoint, InvalidPlan, WeightsMissing
@@ -82,8 +84,7 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     request |= {k: v for k, v in {"prompt": prompt, "seed": seed}.items() if v is not None}
     plan = _plan(row, request)
     settings = load_settings(weights_dir=weights_dir, device=device)
-    if settings.turbo_without_lora:
-        plan = plan.allowing_missing_loras()
+    plan = _under_policy(settings, plan)
     _require_checkpoint(settings, plan)
     if not output.parent.is_dir():
         give_up(Exit.USAGE, f"there is no folder {output.parent}")
@@ -156,6 +157,23 @@ def _require_checkpoint(settings: Settings, plan: VideoPlan) -> None:
         give_up(Exit.WEIGHTS_MISSING, str(error))
     except BadCheckpoint as error:
         give_up(Exit.FAILED, str(error))
+
+
+def _under_policy(settings: Settings, plan: VideoPlan) -> VideoPlan:
+    """Let the settings decide on checks and expansion, as the server does."""
+    try:
+        decided = under_policy(plan, settings)
+    except WeightsMissing as error:
+        give_up(Exit.WEIGHTS_MISSING, str(error))
+    except BadCheckpoint as error:
+        give_up(Exit.FAILED, str(error))
+    expander = open_expander(settings) if plan.prompt.expand else None
+    if expander is None:
+        return decided
+    expanded = expansion_of(plan, expander)
+    if expanded.text is None:
+        return replace(decided, remarks=(*decided.remarks, expanded.remark))
+    return with_expansion(decided, expanded.text)
 
 
 def _carry_out(settings: Settings, plan: VideoPlan, output: Path, progress: Progress) -> Done:

@@ -7,12 +7,14 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from server.app import create_app
 from server.dispatch.dispatcher import Dispatcher
 from server.dispatch.local_slot import local_slots
 from server.media.addresses import AddressPolicy
+from server.policy import under_policy
 from server.services import Services, open_services
 from server.settings import Settings
 from server.webhooks import Webhooks
@@ -90,7 +92,7 @@ def open_house(settings: Settings) -> House:
             services.artifacts,
             slots,
             outputs=settings.data_dir / "outputs",
-            turbo_without_lora=settings.turbo_without_lora,
+            policy=partial(under_policy, settings=settings),
         )
         webhooks = Webhooks(
             services.jobs, services.signer, AddressPolicy(loopback=settings.on_loopback)

@@ -21,10 +21,13 @@ from wan_local.events import (
     Stage,
     StageStarted,
     StepDone,
+    TokensWritten,
     Warned,
 )
 
 TITLES = {
+    Stage.CHECK: "checking the input",
+    Stage.EXPAND: "expanding the prompt",
     Stage.LOAD: "loading the model",
     Stage.PROMPT: "reading the prompt",
     Stage.DENOISE: "denoising",
@@ -125,7 +128,7 @@ class Bar:
             self._bars.update(self._current, completed=event.number, total=event.total)
         elif isinstance(event, StepDone):
             self._bars.update(self._current, completed=event.step, total=event.steps)
-        elif isinstance(event, FramesWritten):
+        elif isinstance(event, FramesWritten | TokensWritten):
             self._bars.update(self._current, completed=event.done, total=event.total)
         elif isinstance(event, Warned):
             self._bars.console.print(f"warning: {event.message}", markup=False)

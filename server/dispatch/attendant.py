@@ -262,7 +262,7 @@ class Attendant:
         try:
             return self._delivery.plan(job)
         except WanLocalError as error:
-            outcome = engine_failed("InvalidPlan", str(error))
+            outcome = engine_failed(type(error).__name__, str(error))
         self._insist(lambda: self._jobs.finish(job.id, job.attempt, outcome))
         self._current = None
         return None
@@ -279,9 +279,9 @@ class Attendant:
         match ending:
             case Done():
                 self._deliver(current, ending)
-            case Failed(error=error, message=message):
+            case Failed(error=error, message=message, part=part):
                 self._narrate(job, message, "ERROR")
-                outcome = engine_failed(error, message)
+                outcome = engine_failed(error, message, part=part, input=job.request.input)
                 self._insist(lambda: self._jobs.finish(job.id, job.attempt, outcome))
                 self._delivery.clear(job)
             case Cancelled():

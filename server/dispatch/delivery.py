@@ -15,6 +15,7 @@ from server.jobs.model import Job, Outcome
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts, WrongHash
 from server.media.content_types import OUTPUT_TYPES
+from server.policy import Policy
 from server.reporting import succeeded
 from server.schemas.common import File
 from wan_local.errors import InvalidPlan, WanLocalError
@@ -34,21 +35,16 @@ class Delivery:
         jobs: Where results are recorded.
         artifacts: Where files are stored; on the same file system as *outputs*.
         outputs: The folder.
-        turbo_without_lora: Whether plans may run without the catalog's LoRAs.
+        policy: The operator's word on each plan.
     """
 
     def __init__(
-        self,
-        jobs: JobStore,
-        artifacts: Artifacts,
-        outputs: Path,
-        *,
-        turbo_without_lora: bool = False,
+        self, jobs: JobStore, artifacts: Artifacts, outputs: Path, *, policy: Policy
     ) -> None:
         self._jobs = jobs
         self._artifacts = artifacts
         self._outputs = outputs.absolute()
-        self._turbo_without_lora = turbo_without_lora
+        self._policy = policy
 
     def path(self, job: Job, plan: VideoPlan) -> Path:
         """Return where the slot should write what *plan* makes in *job*'s present attempt."""
@@ -72,9 +68,7 @@ class Delivery:
             msg = "this version does not fetch the files that a request names yet"
             raise InvalidPlan(msg)
         plan = endpoint.plan(wire, job.request.seed, {})
-        if self._turbo_without_lora:
-            plan = plan.allowing_missing_loras()
-        return replace(plan, preview_every=job.request.preview_every)
+        return self._policy(replace(plan, preview_every=job.request.preview_every))
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:
         """Store the file; return the outcome that points to it, and the file's token.

@@ -17,6 +17,7 @@ from server.dispatch.delivery import Delivery
 from server.dispatch.slot import Slot
 from server.jobs.store import JobStore, StoreUnavailable, UnknownJob
 from server.media.artifacts import Artifacts
+from server.policy import Policy
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Dispatcher:
         artifacts: Where finished videos are stored.
         slots: The GPUs.
         outputs: Folder the GPU processes write to; on the artifacts' file system.
-        turbo_without_lora: Whether plans may run without the catalog's LoRAs.
+        policy: The operator's word on each plan.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class Dispatcher:
         slots: Sequence[Slot],
         *,
         outputs: Path,
-        turbo_without_lora: bool = False,
+        policy: Policy,
     ) -> None:
         self._jobs = jobs
-        self._delivery = Delivery(jobs, artifacts, outputs, turbo_without_lora=turbo_without_lora)
+        self._delivery = Delivery(jobs, artifacts, outputs, policy=policy)
         self._slots = {slot.name for slot in slots}
         self._attendants = [Attendant(slot, jobs, self._delivery) for slot in slots]
         self._stopping = threading.Event()

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from server.dispatch.server_link import ServerLink
 from server.dispatch.slot import Cancelled, Done, Failed, Run
-from wan_local.errors import WanLocalError
+from wan_local.errors import ContentRefused, WanLocalError
 from wan_local.events import Event, Finished
 from wan_local.plan import VideoPlan
 
@@ -62,6 +62,9 @@ def carry_out(engine: Engine, link: ServerLink, order: Run) -> Done | Failed | C
     """
     try:
         return _run(engine, link, order)
+    except ContentRefused as error:
+        refused = type(error).__name__
+        return Failed(errand=order.errand, error=refused, message=str(error), part=error.part)
     except WanLocalError as error:
         return Failed(errand=order.errand, error=type(error).__name__, message=str(error))
     except MemoryError:

@@ -20,6 +20,7 @@ from wan_local.events import (
     Stage,
     StageStarted,
     StepDone,
+    TokensWritten,
     Warned,
 )
 
@@ -27,6 +28,8 @@ BETWEEN = 1.0
 """Seconds between two lines of progress, at least; the last of a stage is always said."""
 
 STAGES: dict[Stage, str] = {
+    Stage.CHECK: "check: looking at the prompt and what came with it",
+    Stage.EXPAND: "expand: a language model writes the prompt out",
     Stage.LOAD: "load: the model is being brought into memory",
     Stage.PROMPT: "prompt: encoding the text",
     Stage.DENOISE: "denoise: making the video",
@@ -59,6 +62,8 @@ class Narrator:
                 return self.say(STAGES[stage])
             case ComponentLoaded(component=component, number=number, total=total):
                 return self.say(f"{Stage.LOAD} {number}/{total}: {component}")
+            case TokensWritten(done=done, total=total):
+                return self._progress(Stage.EXPAND, done, total)
             case StepDone(step=step, steps=steps):
                 return self._progress(Stage.DENOISE, step, steps)
             case Previewed():

@@ -72,6 +72,8 @@ class Failed(_Message):
     """Name of the class in `wan_local.errors`, or `InternalError` for anything unexpected."""
     message: str
     """One sentence about the user's problem; internals stay in the log."""
+    part: str = ""
+    """The part of the plan that it is about, such as `first_frame`; empty for none of them."""
 
 
 class Cancelled(_Message):

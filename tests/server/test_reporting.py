@@ -114,6 +114,38 @@ def test_crashes_are_counted_in_words():
     assert "died 3 times on" in reporting.crashed(3).error
 
 
+@pytest.mark.parametrize(
+    ("part", "loc"),
+    [("prompt", ["body", "prompt"]), ("first_frame", ["body", "image_url"]),
+     ("last_frame", ["body", "end_image_url"]), ("start", ["body", "video_url"]), ("", ["body"])],
+)  # fmt: skip
+def test_a_content_refusal_has_fals_shape_and_points_at_the_field(part, loc):
+    """Clients tell it from other errors by its type, and show it beside the field."""
+    input = {"prompt": "a", "image_url": "i", "end_image_url": "e", "video_url": "v"}
+    outcome = reporting.engine_failed("ContentRefused", "no", part=part, input=input)
+
+    assert 422 == outcome.status_code
+    assert {
+        "detail": [
+            {
+                "loc": loc,
+                "msg": "no",
+                "type": "content_policy_violation",
+                "url": "https://docs.fal.ai/errors/#content_policy_violation",
+            }
+        ]
+    } == outcome.body
+
+
+def test_a_start_may_be_a_picture():
+    """Image to image calls its picture by the other name."""
+    outcome = reporting.engine_failed(
+        "ContentRefused", "no", part="start", input={"image_url": "i"}
+    )
+
+    assert ["body", "image_url"] == outcome.body["detail"][0]["loc"]
+
+
 def test_every_engine_error_has_a_row():
     """A new class without one would be an internal error to its client."""
     classes = {

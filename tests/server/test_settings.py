@@ -65,13 +65,25 @@ def test_data_goes_where_the_desktop_says(monkeypatch, tmp_path):
     "wrong",
     [
         {"port": -1}, {"port": 65536}, {"max_attempts": 0}, {"silence": 0}, {"device": "tpu"},
-        {"max_json_bytes": 10}, {"body_timeout": -1}, {"retention_days": 0}, {"prot": 8900},
+        {"max_json_bytes": 10}, {"body_timeout": -1}, {"retention_days": 0}, {"safety": "on"},
+        {"safety_threshold": 1.5}, {"safety_labels": []}, {"safety_samples": 0},
+        {"expansion_timeout": 0}, {"prot": 8900},
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused(wrong):
     """A typing error that is passed over is found weeks later."""
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_an_expansion_server_has_an_address():
+    """Found out at the start, and not in the log of the first job."""
+    with pytest.raises(ValidationError, match="needs expansion_url"):
+        Settings(expansion="openai")
+    with pytest.raises(ValidationError, match="begins with http"):
+        Settings(expansion="openai", expansion_url="gpu-box:11434/v1")
+
+    assert "http://h/v1" == Settings(expansion="openai", expansion_url="http://h/v1").expansion_url
 
 
 def test_settings_do_not_change_while_the_server_runs():

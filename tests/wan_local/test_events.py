@@ -18,6 +18,7 @@ from wan_local.events import (
     Stage,
     StageStarted,
     StepDone,
+    TokensWritten,
     Warned,
 )
 from wan_local.geometry import Size
@@ -25,6 +26,7 @@ from wan_local.geometry import Size
 EVENTS = [
     StageStarted(Stage.DENOISE),
     ComponentLoaded("vae", 4, 4),
+    TokensWritten(7, 512),
     StepDone(3, 27),
     Previewed(3, 27, "/9j/"),
     FramesWritten(5, 81),
@@ -57,4 +59,4 @@ def test_an_event_survives_json(event):
 
 def test_stages_are_listed_in_travel_order():
     """Logs and timings show them in this order."""
-    assert ["load", "prompt", "denoise", "decode"] == list(Stage)
+    assert ["check", "expand", "load", "prompt", "denoise", "decode"] == list(Stage)

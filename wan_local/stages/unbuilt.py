@@ -10,12 +10,6 @@ from collections.abc import Callable
 from wan_local.plan import VideoPlan
 
 
-def _expansion(plan: VideoPlan) -> str | None:
-    if not plan.prompt.expand:
-        return None
-    return "prompt expansion was asked for and is not built yet: the prompt was used as written"
-
-
 def _interpolation(plan: VideoPlan) -> str | None:
     if plan.interpolation is None or plan.interpolation.frames_between == 0:
         return None
@@ -25,24 +19,7 @@ def _interpolation(plan: VideoPlan) -> str | None:
     )
 
 
-def _input_check(plan: VideoPlan) -> str | None:
-    if not plan.safety.check_input:
-        return None
-    return "the input safety checker was asked for and is not built yet: the input was not checked"
-
-
-def _output_check(plan: VideoPlan) -> str | None:
-    if not plan.safety.check_output:
-        return None
-    return "the output safety checker was asked for and is not built yet: the video was not checked"
-
-
-UNBUILT: tuple[Callable[[VideoPlan], str | None], ...] = (
-    _expansion,
-    _interpolation,
-    _input_check,
-    _output_check,
-)
+UNBUILT: tuple[Callable[[VideoPlan], str | None], ...] = (_interpolation,)
 
 
 def not_done(plan: VideoPlan) -> list[str]:

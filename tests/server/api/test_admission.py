@@ -247,6 +247,23 @@ def test_an_operator_may_let_turbo_run_without(settings, weights_dir):
     assert 200 == answer.status_code
 
 
+def test_a_check_that_cannot_be_made_is_refused_at_once(settings):
+    """Where the operator wants it so: with the command that would make it possible."""
+    strict = settings.model_copy(update={"safety_without_weights": "refuse"})
+    opened = open_services(strict)
+    try:
+        with TestClient(create_app(opened), base_url="http://localhost:8900") as client:
+            body = {"prompt": "a cat", "enable_output_safety_checker": True}
+            answer = client.post(f"/queue/{T2V}", json=body)
+            taken = client.post(f"/queue/{T2V}", json={"prompt": "a cat"})
+    finally:
+        opened.close()
+
+    assert 422 == answer.status_code
+    assert "hf download Falconsai/nsfw_image_detection" in answer.json()["detail"][0]["msg"]
+    assert 200 == taken.status_code
+
+
 def test_damaged_weights_are_the_servers_fault(client, weights_dir):
     """The request is fine; somebody has to repair the server."""
     (weights_dir / "wan2.2-t2v-a14b" / "vae" / "config.json").unlink()

@@ -10,13 +10,16 @@ from server.cli.doctor import (
     CHECKS,
     ask_child,
     check_checkpoints,
+    check_expansion,
     check_keys,
+    check_safety,
     check_tls,
     judge_expiry,
     judge_gpus,
 )
 from server.keys import KeyRing
 from server.settings import Settings
+from tests.server.language_server import running
 
 
 @pytest.fixture
@@ -73,6 +76,50 @@ def test_a_public_server_without_keys_fails(settings):
     assert "fail" == check_keys(public).verdict
     KeyRing(settings.data_dir / "keys.json").create("Ada")
     assert "ok" == check_keys(public).verdict
+
+
+def test_a_missing_classifier_is_a_warning_unless_it_is_forced(settings, tmp_path):
+    """Nothing needs it before somebody asks for a check; a rule needs it at once."""
+    found = check_safety(settings)
+    forced = check_safety(settings.model_copy(update={"safety": "force"}))
+
+    assert ("warn", "fail") == (found.verdict, forced.verdict)
+    assert found.remedy.startswith("hf download Falconsai/nsfw_image_detection")
+    off = settings.model_copy(update={"safety": "off"})
+    assert "switched off (setting safety)" == check_safety(off).text
+
+
+def test_who_checks_is_told(weights, tmp_path):
+    """Pictures by one, prompts by another, or by nobody."""
+    plain = Settings(weights_dir=weights)
+    folder = weights / "nsfw_image_detection"
+    assert f"honour: pictures by {folder}, prompts by nobody" == check_safety(plain).text
+    listed = plain.model_copy(update={"safety_words": tmp_path / "words.txt"})
+    assert "there is no list of refused words" in check_safety(listed).text
+    (tmp_path / "words.txt").write_text("gun")
+
+    assert check_safety(listed).text.endswith(f"prompts by {tmp_path / 'words.txt'}")
+
+
+def test_the_server_that_expands_prompts_is_tried(settings):
+    """With a real question: an address that answers may still not know the model."""
+    assert "ok" == check_expansion(settings).verdict
+    with running() as server:
+        asking = Settings(expansion="openai", expansion_url=server.url, expansion_model="qwen3")
+        assert f"by qwen3 at {server.url}, which answers" == check_expansion(asking).text
+        server.status = 404
+        found = check_expansion(asking)
+
+    assert "warn" == found.verdict
+    assert "answered 404" in found.text
+
+
+def test_a_missing_language_model_comes_with_the_command(settings):
+    """The prompts are used as written until then."""
+    found = check_expansion(settings.model_copy(update={"expansion": "transformers"}))
+
+    assert "warn" == found.verdict
+    assert found.remedy.startswith("hf download Qwen/Qwen3-4B-Instruct-2507")
 
 
 def test_a_certificate_about_to_expire_is_a_warning(settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from server.dispatch.local_slot import LocalSlot
 from server.jobs.model import NewJob
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts
+from server.policy import under_policy
 from server.settings import Settings
 
 FAKE = "tests.server.dispatch.fake_engine:open_engine"
@@ -42,7 +44,11 @@ class House:
         self.artifacts = Artifacts(data / "files")
         self.slots = [LocalSlot(f"cpu{number}", "cpu", settings) for number in range(slots)]
         self.dispatcher = Dispatcher(
-            self.jobs, self.artifacts, self.slots, outputs=data / "outputs"
+            self.jobs,
+            self.artifacts,
+            self.slots,
+            outputs=data / "outputs",
+            policy=partial(under_policy, settings=settings),
         )
 
     def submit(self, prompt: str, **changes: object) -> str:

@@ -9,6 +9,7 @@ The prompt is a list of commands, so that a test steers a process it cannot reac
     deaf                     take no cancel: sleep through everything
     fork                     start a process of its own, as the encoder does
     invalid                  fail as the engine fails on purpose
+    refused                  find the prompt unfit
     bug                      fail as no engine should
     broken                   fail as CUDA does after a device-side assert
     hungry                   run out of main memory
@@ -24,7 +25,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from wan_local.errors import InvalidPlan
+from wan_local.errors import ContentRefused, InvalidPlan
 from wan_local.events import Event, Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
 from wan_local.plan import VideoPlan
 
@@ -111,6 +112,8 @@ def _misbehave(commands: dict[str, str], output: Path) -> None:
     if "invalid" in commands:
         msg = "a plan this engine refuses"
         raise InvalidPlan(msg)
+    if "refused" in commands:
+        raise ContentRefused(part="prompt")
     if "bug" in commands:
         msg = "secret internals"
         raise KeyError(msg)

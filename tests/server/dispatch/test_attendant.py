@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import queue
+from functools import partial
 
 import pytest
 
@@ -29,10 +30,14 @@ from server.dispatch.slot import (
 from server.jobs.model import JobState, NewJob, Preview
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts
+from server.policy import under_policy
 from server.reporting import cancelled
+from server.settings import Settings
 from tests.server.dispatch.conftest import wait_until
 from wan_local.events import Finished, Previewed, StepDone
 from wan_local.geometry import Size
+
+POLICY = partial(under_policy, settings=Settings())
 
 VIDEO = b"moov and mdat"
 
@@ -103,7 +108,7 @@ def outputs(tmp_path):
 
 @pytest.fixture
 def attendant(slot, jobs, artifacts, outputs):
-    attendant = Attendant(slot, jobs, Delivery(jobs, artifacts, outputs))
+    attendant = Attendant(slot, jobs, Delivery(jobs, artifacts, outputs, policy=POLICY))
     leave = jobs.listen(lambda id: attendant.wake(jobs.get(id)))
     yield attendant
     attendant.stop(0)

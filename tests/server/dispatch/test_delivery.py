@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import pytest
 
@@ -11,9 +12,13 @@ from server.dispatch.slot import Done, Errand
 from server.jobs.model import NewJob
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts
+from server.policy import under_policy
+from server.settings import Settings
 from wan_local.errors import InvalidPlan
 from wan_local.events import Finished
 from wan_local.geometry import Size
+
+POLICY = partial(under_policy, settings=Settings())
 
 VIDEO = b"moov and mdat" * 100
 
@@ -33,7 +38,7 @@ def artifacts(tmp_path):
 @pytest.fixture
 def delivery(jobs, artifacts, tmp_path):
     (tmp_path / "outputs").mkdir()
-    return Delivery(jobs, artifacts, tmp_path / "outputs")
+    return Delivery(jobs, artifacts, tmp_path / "outputs", policy=POLICY)
 
 
 def a_job(jobs, **changes):
@@ -72,7 +77,12 @@ def test_plans_may_run_without_their_loras_if_the_operator_says_so(jobs, artifac
     """The engine has no settings: what it may leave out is in the plan."""
     job = a_job(jobs, endpoint="fal-ai/wan/v2.2-a14b/text-to-video/turbo")
     strict, lenient = (
-        Delivery(jobs, artifacts, tmp_path, turbo_without_lora=allowed).plan(job)
+        Delivery(
+            jobs,
+            artifacts,
+            tmp_path,
+            policy=partial(under_policy, settings=Settings(turbo_without_lora=allowed)),
+        ).plan(job)
         for allowed in (False, True)
     )
 

@@ -102,6 +102,14 @@ def test_an_error_is_an_answer_and_the_process_goes_on(server, outputs, prompt, 
     assert isinstance(ending(server), Done)
 
 
+def test_a_refusal_names_the_part_that_was_refused(server, outputs):
+    """The client is pointed at the field of its request."""
+    server.send(order(outputs, "refused"))
+    failed = ending(server)
+
+    assert ("ContentRefused", "prompt") == (failed.error, failed.part)
+
+
 def test_a_broken_context_ends_the_process(server, process, outputs):
     """Without an ending: the attempt is lost and is tried again in a process that works."""
     server.send(order(outputs, "broken"))

@@ -15,6 +15,7 @@ from wan_local.events import (
     Stage,
     StageStarted,
     StepDone,
+    TokensWritten,
     Warned,
 )
 from wan_local.geometry import Size
@@ -85,6 +86,11 @@ def test_loading_is_told_part_by_part(narrator):
 def test_a_picture_is_no_line(narrator):
     """It is shown, not told."""
     assert None is narrator.line(Previewed(2, 4, "/9j/"))
+
+
+def test_an_expansion_is_told_by_its_tokens(narrator):
+    """A CPU takes a minute for them."""
+    assert "expand 7/512" == narrator.line(TokensWritten(7, 512)).message
 
 
 def test_a_warning_stands_out(narrator):
