@@ -11,7 +11,8 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 # Python compiles the modules that a run imports; pip would compile all of them.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-SMALL := weights/mini/wan2.2-t2v-a14b/model_index.json
+# What the script below writes last.
+SMALL := weights/mini/wan2.2-ti2v-5b-fastwan/wan_local.json
 NODE_CLIENT := tests/contract/node_modules/.package-lock.json
 
 .PHONY: install demo test check clean
@@ -54,7 +55,7 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) -e '.[dev]'
 	@touch $@
 
-# The small checkpoint has the architecture of the real one and random weights.
+# The small checkpoints have the architectures of the real ones and random weights.
 $(SMALL): weights/build_small.py weights/small_loras.py | $(VENV)/.torch
 	$(BIN)/python weights/build_small.py
 

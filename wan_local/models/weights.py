@@ -6,6 +6,7 @@ Reads names and small JSON files only; no torch, so that the web process can ask
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,23 +53,26 @@ class SmallCheckpoint:
     sizes: dict[Size, Size]
     """Size asked for -> size generated."""
 
-    def size_for(self, asked: Size) -> Size:
-        """Return the size at which a plan of size *asked* is generated.
+    def size_for(self, asked: Size, grid: int) -> Size:
+        """Return the size, of whole *grid*s, at which a plan of size *asked* is generated.
 
         A size that is not in the table is kept if it has no more pixels than the largest one the
-        table generates: what is small enough needs no scaling.
-
-        Raises:
-            InvalidPlan: If it is larger, and the table says nothing of it.
+        table generates: what is small enough needs no scaling. A larger one keeps its shape and is
+        scaled as its nearest in the table is, or down to that largest one.
         """
         if asked in self.sizes:
             return self.sizes[asked]
-        limit = max(self.sizes.values(), key=_pixels)
-        if _pixels(asked) <= _pixels(limit):
+        limit = max(map(_pixels, self.sizes.values()))
+        if _pixels(asked) <= limit:
             return asked
-        known = ", ".join(str(size) for size in self.sizes)
-        msg = f"{self.title} cannot generate {asked}: it knows {known}, and sizes up to {limit}"
-        raise InvalidPlan(msg)
+        nearest = min(self.sizes, key=lambda size: abs(_pixels(size) - _pixels(asked)))
+        scale = math.sqrt(
+            min(_pixels(self.sizes[nearest]) / _pixels(nearest), limit / _pixels(asked))
+        )
+        sides = (
+            max(grid, int(side * scale) // grid * grid) for side in (asked.width, asked.height)
+        )
+        return Size(*sides)
 
 
 def find_checkpoint(weights_dir: Path, model_id: str) -> Path:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.wan_local.plans import FAST_WAN, T2V
-from wan_local.errors import BadCheckpoint, InvalidPlan, UnknownModel, WeightsMissing
+from wan_local.errors import BadCheckpoint, UnknownModel, WeightsMissing
 from wan_local.geometry import Size, size_for
 from wan_local.models.weights import (
     COMPONENTS,
@@ -161,7 +161,7 @@ def test_every_size_of_the_api_is_scaled_by_the_small_checkpoints_table(weights)
     for resolution in ("480p", "580p", "720p"):
         for aspect in ("16:9", "9:16", "1:1"):
             asked = size_for(resolution, aspect)
-            generated = small.size_for(asked)
+            generated = small.size_for(asked, 16)
             assert (0, 0) == (generated.width % 16, generated.height % 16)
             assert asked.width / asked.height == pytest.approx(
                 generated.width / generated.height, rel=0.05
@@ -179,10 +179,26 @@ def test_what_is_small_enough_is_generated_as_asked():
     """Tests and experiments choose their own sizes below the table's largest."""
     small = SmallCheckpoint("mini", {Size(1280, 720): Size(224, 128)})
 
-    assert Size(224, 128) == small.size_for(Size(1280, 720))
-    assert Size(64, 48) == small.size_for(Size(64, 48))
-    with pytest.raises(InvalidPlan, match=r"mini cannot generate 240×128.*1280×720.*224×128"):
-        small.size_for(Size(240, 128))
+    assert Size(224, 128) == small.size_for(Size(1280, 720), 16)
+    assert Size(64, 48) == small.size_for(Size(64, 48), 16)
+
+
+@pytest.mark.parametrize(
+    ("asked", "grid", "generated"),
+    [
+        (Size(1024, 1024), 16, Size(160, 160)),
+        (Size(1104, 832), 16, Size(192, 144)),
+        (Size(1104, 832), 32, Size(192, 128)),
+        (Size(240, 128), 16, Size(32, 16)),
+        (Size(4096, 4096), 16, Size(160, 160)),
+        (Size(14144, 32), 32, Size(1888, 32)),
+    ],
+)
+def test_a_size_that_is_not_in_the_table_is_scaled_as_its_nearest_is(asked, grid, generated):
+    """An image's own proportions are in no table; and a CPU never gets more than it can do."""
+    sizes = {Size(832, 480): Size(112, 64), Size(1280, 720): Size(224, 128)}
+
+    assert generated == SmallCheckpoint("mini", sizes).size_for(asked, grid)
 
 
 @pytest.mark.parametrize(
