@@ -34,6 +34,12 @@ class ModelSpec:
     latent_channels: int = 16
     stride: int = 8
     """Pixels a side that one latent stands for."""
+    width: int = 5120
+    """Channels of an expert."""
+    feed_forward: int = 13824
+    """Channels inside its feed-forward layers."""
+    vae_width: int = 96
+    """Channels that the VAE's outermost blocks have for each pixel."""
     license: str
     download_gb: float | None
     """Size of the repository as published, in GB; None where nobody has said."""
@@ -93,6 +99,10 @@ MODELS = {
             boundary=None,
             latent_channels=48,
             stride=16,
+            width=3072,
+            feed_forward=14336,
+            # 256 in decoding, for each patch of 2×2 pixels.
+            vae_width=64,
             license="Apache-2.0",
             download_gb=34.0,
         ),
@@ -105,6 +115,10 @@ MODELS = {
             boundary=None,
             latent_channels=48,
             stride=16,
+            width=3072,
+            feed_forward=14336,
+            # 256 in decoding, for each patch of 2×2 pixels.
+            vae_width=64,
             license="Apache-2.0",
             download_gb=None,
         ),

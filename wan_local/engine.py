@@ -6,40 +6,48 @@ import logging
 import re
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from wan_local.catalog import model_for
+from wan_local.catalog import ModelSpec, model_for
 from wan_local.errors import BadCheckpoint, OutOfMemory
 from wan_local.events import (
     ComponentLoaded,
     Event,
     Finished,
+    FramesRead,
     Noted,
     Stage,
     StageStarted,
     Warned,
 )
 from wan_local.geometry import Size
+from wan_local.inputs import Footage, FootageKey
 from wan_local.models.devices import compute_dtype, device_name
 from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
 from wan_local.models.loras.files import expert_shapes
 from wan_local.models.loras.shelf import LoraShelf, Selection
+from wan_local.models.recent import Recent
 from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
 from wan_local.rendering import Clip, render
+from wan_local.stages.condition import WAYS, Condition, WordsAlone
 from wan_local.stages.denoise import Guidance, denoise
+from wan_local.stages.encode import encode_frames
 from wan_local.stages.expand import ExpansionCache
-from wan_local.stages.latents import SPATIAL_STRIDE, initial_latents
+from wan_local.stages.latents import initial_latents, noised
 from wan_local.stages.preview import WatchedSolver, open_decoder, with_previews
-from wan_local.stages.prompt import MAX_TOKENS, EmbedsCache, TokenIds, encode_prompt, tokenize
+from wan_local.stages.prompt import MAX_TOKENS, TokenIds, encode_prompt, tokenize
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
 from wan_local.stages.unbuilt import not_done
 from wan_local.tensors import Latents, PromptEmbeds
 from wan_local.vetting import is_companion, load_companion, output_check, vetted
+
+ENCODED_KEPT = 8  # pictures and videos; one of 81 frames at 1280×720 is 19 MB
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +74,7 @@ class Engine:
         memory = CudaMemory(device) if device.type == "cuda" else None
         self._models = Residency(self._load, device, memory)
         self._checkpoints: dict[str, Checkpoint] = {}
-        self._embeds = EmbedsCache()
-        self._shelf = LoraShelf(weights_dir)
-        self._expansions = ExpansionCache()
+        self._forget()
 
     @property
     def held(self) -> frozenset[str]:
@@ -85,7 +91,8 @@ class Engine:
             WeightsMissing: If the plan's checkpoint is not on this machine.
             BadCheckpoint: If its files are not what the catalog says.
             LoraRefused: If a LoRA cannot be applied to it.
-            InvalidPlan: If a small checkpoint cannot generate the plan's size.
+            InvalidPlan: If the plan's model can never carry it out.
+            BadMedia: If a picture or video that came with the request cannot be read.
             ContentRefused: If a checker that the plan asks for flags its input or output.
             OutOfMemory: If a stage does not fit on the device.
             EncodingFailed: If ffmpeg refuses the frames.
@@ -126,7 +133,7 @@ class Engine:
         for note in (*plan.notes, *loras.notes):
             yield Noted(note)
 
-        size = checkpoint.small.size_for(plan.size) if checkpoint.small else plan.size
+        size = checkpoint.small.size_for(plan.size, spec.grid) if checkpoint.small else plan.size
         texts = [
             tokenize(checkpoint.tokenizer, t) for t in (plan.prompt.text, plan.prompt.negative)
         ]
@@ -136,50 +143,85 @@ class Engine:
             *not_done(plan),
         ]:
             yield Warned(sentence)
-        solver = schedule(plan.sampling, checkpoint.scheduler)
-        legs = split_by_expert(solver.timesteps, plan.sampling)
+        first = plan.sampling.steps - plan.steps_run
+        solver = schedule(plan.sampling, checkpoint.scheduler, first=first)
+        legs = split_by_expert(solver.timesteps[first:], plan.sampling)
 
         yield clock.start(Stage.PROMPT)
         guided = any(leg.guidance != 1 for leg in legs)
         embeds = self._embed(plan.model, texts if guided else texts[:1])
 
+        if plan.first_frame or plan.start:
+            yield clock.start(Stage.CONDITION)
+        level = solver.sigmas[first]
+        latents, condition = yield from self._begin(plan, size, level)
+
         yield clock.start(Stage.DENOISE)
-        noise = initial_latents(size, plan.latent_frames, seed=plan.sampling.seed)
+        guidance = Guidance(embeds[0], embeds[-1] if guided else None, 1.0, condition)
         if not plan.preview_every:
-            return (yield from self._denoise(plan, noise, embeds, loras, legs=legs, solver=solver))
-        watched = WatchedSolver(solver)
-        steps = self._denoise(plan, noise, embeds, loras, legs=legs, solver=watched)
-        return (yield from self._with_previews(plan, steps, watched))
+            steps = self._denoise(plan, latents, guidance, loras, legs=legs, solver=solver)
+        else:
+            watched = WatchedSolver(solver)
+            steps = self._denoise(plan, latents, guidance, loras, legs=legs, solver=watched)
+            steps = self._with_previews(plan, steps, watched)
+        return condition.settled((yield from steps))
 
     def close(self) -> None:
         """Give all memory back."""
         self._models.close()
         self._checkpoints.clear()
-        self._shelf = LoraShelf(self._weights_dir)
-        self._embeds = EmbedsCache()
+        self._forget()
 
     def _embed(self, model: str, texts: Sequence[TokenIds]) -> list[PromptEmbeds]:
-        unknown = [text for text in dict.fromkeys(texts) if not self._embeds.has(model, text)]
+        unknown = [text for text in dict.fromkeys(texts) if (model, text) not in self._embeds]
         if unknown:
             with self._models.hold(f"{model}/text_encoder", room=TEXT_ENCODER_BYTES) as encoder:
                 for text in unknown:
                     embeds = encode_prompt(encoder, text, device=self._device)
-                    self._embeds.put(model, text, embeds)
-        return [self._embeds.get(model, text) for text in texts]
+                    self._embeds[model, text] = embeds
+        return [self._embeds[model, text] for text in texts]
+
+    def _begin(
+        self, plan: VideoPlan, size: Size, level: Tensor
+    ) -> Generator[Event, None, tuple[Latents, Condition]]:
+        """Return where denoising starts, and what the experts are shown beside it."""
+        spec = model_for(plan)
+        noise = initial_latents(spec, size, plan.latent_frames, seed=plan.sampling.seed)
+        noise = noise.to(self._device)
+        if plan.start:
+            return noised((yield from self._encode(plan, size)), noise, level), WordsAlone()
+        if plan.first_frame:
+            encoded = yield from self._encode(plan, size)
+            return noise, WAYS[spec.kind].condition(encoded, plan)
+        return noise, WordsAlone()
+
+    def _encode(self, plan: VideoPlan, size: Size) -> Generator[FramesRead | Warned, None, Latents]:
+        footage = Footage(plan, size)
+        if footage.key in self._encoded:
+            return self._encoded[footage.key].to(self._device)
+        with self._models.hold(f"{plan.model}/vae", room=vae_room(model_for(plan), size)) as vae:
+            latents = yield from encode_frames(vae, footage)
+        if footage.missing:
+            # And not remembered, so that it is said again the next time.
+            yield Warned(
+                f"the video has {footage.missing} frames too few: its last one is held for them"
+            )
+        else:
+            self._encoded[footage.key] = latents.cpu()
+        return latents
 
     def _denoise(
         self,
         plan: VideoPlan,
-        noise: Latents,
-        embeds: list[PromptEmbeds],
+        latents: Latents,
+        guidance: Guidance,
         loras: Selection,
         *,
         legs: list[Leg],
         solver: Solver | WatchedSolver,
     ) -> Generator[Event, None, Latents]:
-        latents = noise.to(self._device)
-        prompt, negative = embeds[0], embeds[1] if len(embeds) > 1 else None
-        room = expert_room(_size_of(noise), plan.latent_frames)
+        spec = model_for(plan)
+        room = expert_room(spec, _size_of(latents, spec), plan.latent_frames)
         for leg in legs:
             name = f"{plan.model}/{leg.expert}"
             with (
@@ -189,11 +231,11 @@ class Engine:
                 latents = yield from denoise(
                     transformer,
                     latents,
-                    Guidance(prompt, negative, leg.guidance),
+                    replace(guidance, scale=leg.guidance),
                     timesteps=leg.timesteps,
                     solver=solver,
                     first_step=leg.first_step,
-                    total_steps=plan.sampling.steps,
+                    total_steps=plan.steps_run,
                 )
         return latents
 
@@ -211,7 +253,8 @@ class Engine:
     def _render(
         self, plan: VideoPlan, latents: Latents, output: Path
     ) -> Generator[Event, None, Clip]:
-        room = vae_room(_size_of(latents))
+        spec = model_for(plan)
+        room = vae_room(spec, _size_of(latents, spec))
         with (
             self._models.hold(f"{plan.model}/vae", room=room) as vae,
             output_check(plan, self._models) as check,
@@ -227,6 +270,14 @@ class Engine:
         if model not in self._checkpoints:
             self._checkpoints[model] = open_checkpoint(self._weights_dir, model)
         return self._checkpoints[model]
+
+    def _forget(self) -> None:
+        # One entry of UMT5-XXL is 4 MiB. The negative prompt is nearly always the same, and
+        # encoding it again would be half of that stage, or a whole move of an 11 GB encoder.
+        self._embeds: Recent[tuple[str, TokenIds], PromptEmbeds] = Recent(64)
+        self._encoded: Recent[FootageKey, Latents] = Recent(ENCODED_KEPT)
+        self._shelf = LoraShelf(self._weights_dir)
+        self._expansions = ExpansionCache()
 
     def _load(self, name: str) -> nn.Module:
         if is_companion(name):
@@ -261,8 +312,8 @@ class Stopwatch:
         return dict(self._timings)
 
 
-def _size_of(latents: Latents) -> Size:
-    return Size(latents.shape[4] * SPATIAL_STRIDE, latents.shape[3] * SPATIAL_STRIDE)
+def _size_of(latents: Latents, spec: ModelSpec) -> Size:
+    return Size(latents.shape[4] * spec.stride, latents.shape[3] * spec.stride)
 
 
 def _deviations(

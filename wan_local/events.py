@@ -21,6 +21,8 @@ class Stage(StrEnum):
     """A language model writes the prompt out; only where it is asked for."""
     LOAD = "load"
     PROMPT = "prompt"
+    CONDITION = "condition"
+    """Pictures and videos that came with the request -> latents."""
     DENOISE = "denoise"
     DECODE = "decode"
     """VAE decoding and video encoding, which run as one stream."""
@@ -51,6 +53,14 @@ class TokensWritten:
     done: int
     total: int
     kind: Literal["tokens"] = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class FramesRead:
+    """So many of the frames that the video is made from have been encoded."""
+
+    done: int
+    kind: Literal["read"] = "read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,7 @@ Event = (
     StageStarted
     | ComponentLoaded
     | TokensWritten
+    | FramesRead
     | StepDone
     | Previewed
     | FramesWritten

@@ -100,6 +100,11 @@ def latent_frames(num_frames: int) -> int:
     return 1 + -(-(num_frames - 1) // TEMPORAL_STRIDE)
 
 
+def generated_frames(num_frames: int) -> int:
+    """Return how many frames the VAE makes of the latent frames that hold *num_frames*."""
+    return 1 + (latent_frames(num_frames) - 1) * TEMPORAL_STRIDE
+
+
 def interpolated_frames(num_frames: int, frames_between: int) -> int:
     """Return the number of frames once *frames_between* new ones stand between each pair."""
     return (num_frames - 1) * (frames_between + 1) + 1

@@ -228,6 +228,9 @@ class VideoPlan:
         if self.fps <= 0:
             msg = f"fps must be positive, got {self.fps}"
             raise InvalidPlan(msg)
+        if self.picture and self.num_frames != 1:
+            msg = f"a picture is 1 frame, not {self.num_frames}"
+            raise InvalidPlan(msg)
         if self.steps_run < 1:
             msg = (
                 f"strength {self.start.strength if self.start else 1} of {self.sampling.steps} "

@@ -22,6 +22,7 @@ from torch import Tensor
 from wan_local.errors import EncodingFailed
 from wan_local.events import FramesWritten, Warned
 from wan_local.geometry import Size
+from wan_local.pictures import write_picture
 from wan_local.plan import VideoPlan
 from wan_local.stages.decode import Vae, decode_pictures
 from wan_local.tensors import Frames, Latents, Pictures
@@ -62,12 +63,12 @@ def render(
     smoothing: Smoothing | None = None,
     check: OutputCheck | None = None,
 ) -> Generator[FramesWritten | Warned, None, Clip]:
-    """Carry *latents* to the video at *output*.
+    """Carry *latents* to the video, or the picture, at *output*.
 
     Without *smoothing*, the decoded frames are written as they are, at their own rate.
 
     Raises:
-        EncodingFailed: If the video cannot be written.
+        EncodingFailed: If the file cannot be written.
         ContentRefused: If *check* says so; nothing of the video is left.
     """
     total = plan.written_frames if smoothing else plan.num_frames
@@ -89,6 +90,10 @@ def render(
             frames = spool.last_to_first()
         first = next(frames)
         size = Size(first.shape[2], first.shape[1])
+        if plan.picture:
+            write_picture(first, output, plan.picture.format)
+            yield FramesWritten(1, total)
+            return Clip(size, total, fps)
         encoding, sentence = settled(plan.encoding, size)
         if sentence is not None:
             yield Warned(sentence)

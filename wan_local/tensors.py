@@ -10,7 +10,8 @@ PromptEmbeds: TypeAlias = Tensor
 """[1, 512, channels] in the compute dtype; rows past the prompt's last token are zero."""
 
 Latents: TypeAlias = Tensor
-"""[1, 16, 1 + (frames - 1) / 4, height / 8, width / 8], float32, normalised to unit variance."""
+"""[1, channels, 1 + (frames - 1) / 4, height / stride, width / stride], float32, normalised to unit
+variance: 16 channels of stride 8 for A14B, 48 of stride 16 for 5B."""
 
 Pixels: TypeAlias = Tensor
 """[1, 3, frames, height, width], float32 in [-1, 1], on the device."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from wan_local.events import (
     ComponentLoaded,
     Event,
+    FramesRead,
     FramesWritten,
     Noted,
     Stage,
@@ -30,6 +31,7 @@ TITLES = {
     Stage.EXPAND: "expanding the prompt",
     Stage.LOAD: "loading the model",
     Stage.PROMPT: "reading the prompt",
+    Stage.CONDITION: "reading the input",
     Stage.DENOISE: "denoising",
     Stage.DECODE: "decoding",
 }
@@ -128,6 +130,8 @@ class Bar:
             self._bars.update(self._current, completed=event.number, total=event.total)
         elif isinstance(event, StepDone):
             self._bars.update(self._current, completed=event.step, total=event.steps)
+        elif isinstance(event, FramesRead):
+            self._bars.update(self._current, completed=event.done)
         elif isinstance(event, FramesWritten | TokensWritten):
             self._bars.update(self._current, completed=event.done, total=event.total)
         elif isinstance(event, Warned):

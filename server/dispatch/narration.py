@@ -14,6 +14,7 @@ from wan_local.events import (
     ComponentLoaded,
     Event,
     Finished,
+    FramesRead,
     FramesWritten,
     Noted,
     Previewed,
@@ -32,6 +33,7 @@ STAGES: dict[Stage, str] = {
     Stage.EXPAND: "expand: a language model writes the prompt out",
     Stage.LOAD: "load: the model is being brought into memory",
     Stage.PROMPT: "prompt: encoding the text",
+    Stage.CONDITION: "condition: encoding what came with the request",
     Stage.DENOISE: "denoise: making the video",
     Stage.DECODE: "decode: turning it into frames",
 }
@@ -66,7 +68,7 @@ class Narrator:
                 return self._progress(Stage.EXPAND, done, total)
             case StepDone(step=step, steps=steps):
                 return self._progress(Stage.DENOISE, step, steps)
-            case Previewed():
+            case FramesRead() | Previewed():  # of a stage that has been said; a picture
                 return None
             case FramesWritten(done=done, total=total):
                 return self._progress(Stage.DECODE, done, total)

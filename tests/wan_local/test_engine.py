@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.wan_local.plans import T2V, a_plan
+from tests.wan_local.plans import I2V, T2V, a_plan
 from tests.watching import children
 from wan_local.engine import Stopwatch, open_engine
 from wan_local.errors import (
@@ -53,13 +53,15 @@ def of_kind(kind, events):
     return [event for event in events if isinstance(event, kind)]
 
 
+def stages(events):
+    return [event.stage for event in of_kind(StageStarted, events)]
+
+
 def test_the_first_plan_visits_every_stage_once_and_in_order(fresh, tmp_path):
     """Clients see one story: load, prompt, denoise, decode, done."""
     events = list(fresh.run(a_plan(), tmp_path / "a.mp4"))
 
-    assert [Stage.LOAD, Stage.PROMPT, Stage.DENOISE, Stage.DECODE] == [
-        event.stage for event in of_kind(StageStarted, events)
-    ]
+    assert [Stage.LOAD, Stage.PROMPT, Stage.DENOISE, Stage.DECODE] == stages(events)
     assert [StepDone(i, 4) for i in (1, 2, 3, 4)] == of_kind(StepDone, events)
     assert [1, 5, 9] == sorted({event.done for event in of_kind(FramesWritten, events)})
     assert {9} == {event.total for event in of_kind(FramesWritten, events)}
@@ -303,10 +305,10 @@ def test_a_broken_checkpoint_is_a_sentence_about_its_file(weights, tmp_path):
         list(engine.run(a_plan(), tmp_path / "a.mp4"))
 
 
-def test_a_size_that_the_small_checkpoint_cannot_make_is_refused(engine, tmp_path):
-    """Better than an hour of a CPU's time."""
-    with pytest.raises(InvalidPlan, match="1920×1088"):
-        list(engine.run(a_plan(size=Size(1920, 1088)), tmp_path / "a.mp4"))
+def test_a_plan_that_its_model_cannot_carry_out_is_refused(engine, tmp_path):
+    """Before a weight is loaded."""
+    with pytest.raises(InvalidPlan, match="needs a picture to begin with"):
+        next(engine.run(a_plan(model=I2V, boundary=0.9), tmp_path / "a.mp4"))
 
 
 def test_closing_the_engine_forgets_the_weights(fresh, tmp_path):

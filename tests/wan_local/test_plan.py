@@ -24,6 +24,7 @@ from wan_local.plan import PictureSpec, StartSpec
             {"steps": 4, "start": StartSpec(file=PICTURE, strength=0.2)},
             "strength 0.2 of 4 steps leaves no step",
         ),
+        ({"picture": PictureSpec()}, "a picture is 1 frame, not 9"),
         ({"last_frame": PICTURE}, "needs one to begin with"),
         ({"first_frame": PICTURE, "last_frame": PICTURE, "num_frames": 1}, "at least 2 frames"),
     ],

@@ -13,12 +13,14 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.wan_local.plans import a_plan
 from tests.watching import children, watch
 from wan_local.errors import EncodingFailed, WanLocalError
+from wan_local.events import FramesWritten
 from wan_local.geometry import Size
-from wan_local.plan import EncodingSpec, InterpolationSpec
+from wan_local.plan import EncodingSpec, InterpolationSpec, PictureSpec
 from wan_local.rendering import Clip, Spool, render, to_host, to_levels
 from wan_local.stages.decode import decode_pictures
 from wan_local.video.probe import probe
@@ -65,6 +67,20 @@ def test_the_file_shows_what_the_vae_decodes(vae, tmp_path):
     # Brightness only: random weights make colours flicker by the pixel, which 4:2:0 halves.
     luma = np.array([0.2126, 0.7152, 0.0722])
     assert np.abs(seen @ luma - to_levels(whole).numpy() @ luma).mean() < 2
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_plan_for_a_picture_makes_a_picture(vae, tmp_path, reverse):
+    """One frame, and no ffmpeg; turned round, it is the same."""
+    plan = a_plan(num_frames=1, picture=PictureSpec(format="png"), reverse=reverse)
+    events, clip = rendered(vae, latents(1), plan, tmp_path / "a.png")
+    [frame] = decode_pictures(vae, latents(1), num_frames=1)
+
+    assert Clip(Size(64, 48), 1, 16) == clip
+    assert FramesWritten(1, 1) == events[-1]
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(to_levels(frame)[0].numpy(), np.array(image))
+    assert ["a.png"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_progress_counts_the_frames_of_the_file(vae, tmp_path):

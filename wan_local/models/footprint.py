@@ -1,32 +1,35 @@
 """How much device memory a stage computes in, beside the weights it uses.
 
-Estimates from the tensor shapes of Wan 2.2 A14B, not measurements: they only decide what is
-evicted beforehand. Too much room costs a move of weights; too little ends in `OutOfMemory`.
+Estimates from the tensor shapes of the published models, not measurements: they only decide what
+is evicted beforehand. Too much room costs a move of weights; too little ends in `OutOfMemory`.
 """
 
 from __future__ import annotations
 
-from wan_local.geometry import PATCHED_STRIDE, Size
-
-# One block at its widest: six float32 and four bfloat16 tensors of 5,120 channels, and the
-# feed-forward's two bfloat16 ones of 13,824.
-EXPERT_BYTES_PER_TOKEN = 6 * 5120 * 4 + 4 * 5120 * 2 + 2 * 13824 * 2
-
-# The decoder's last blocks: 96 channels of float32 at full size, four frames at a time, in about
-# eight tensors (padded and concatenated copies, the kernel's workspace), and two cached frames for
-# each of its convolutions.
-VAE_BYTES_PER_PIXEL = 8 * 4 * 96 * 4 + 10 * 2 * 96 * 4
+from wan_local.catalog import ModelSpec
+from wan_local.geometry import Size
 
 # 512 tokens through UMT5-XXL.
 TEXT_ENCODER_BYTES = 10**9
 
 
-def expert_room(size: Size, latent_frames: int) -> int:
-    """Return the bytes that one pass through an expert computes in."""
-    tokens = latent_frames * (size.width // PATCHED_STRIDE) * (size.height // PATCHED_STRIDE)
-    return tokens * EXPERT_BYTES_PER_TOKEN
+def expert_room(spec: ModelSpec, size: Size, latent_frames: int) -> int:
+    """Return the bytes that one pass through an expert computes in.
+
+    One block at its widest: six float32 and four bfloat16 tensors of its channels, and the
+    feed-forward's two bfloat16 ones. Where each token has a timestep of its own, its modulation is
+    six float32 rows more, and three copies of them.
+    """
+    tokens = latent_frames * (size.width // spec.grid) * (size.height // spec.grid)
+    rows = 6 * 4 + 4 * 2 + (4 * 6 * 4 if spec.kind == "ti2v" else 0)
+    return tokens * (rows * spec.width + 2 * 2 * spec.feed_forward)
 
 
-def vae_room(size: Size) -> int:
-    """Return the bytes that decoding one latent frame computes in."""
-    return size.width * size.height * VAE_BYTES_PER_PIXEL
+def vae_room(spec: ModelSpec, size: Size) -> int:
+    """Return the bytes that decoding, or encoding, one latent frame computes in.
+
+    The outermost blocks, of float32 at full size, four frames at a time, in about eight tensors
+    (padded and concatenated copies, the kernel's workspace), and two cached frames for each of
+    ten convolutions.
+    """
+    return size.width * size.height * spec.vae_width * 4 * (8 * 4 + 10 * 2)

@@ -13,6 +13,14 @@ from wan_local.events import StepDone
 from wan_local.tensors import Latents, PromptEmbeds
 
 
+class Condition(Protocol):
+    """What the loop needs of `stages.condition`."""
+
+    def shown(self, latents: Latents, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the expert takes in, and the timestep of all of it or of each token."""
+        ...
+
+
 class Solver(Protocol):
     """What the loop needs of a diffusers scheduler; it carries its own history."""
 
@@ -30,6 +38,8 @@ class Guidance:
     """Not looked at, and so not needed, when the scale is 1."""
     scale: float
     """Of classifier-free guidance (https://arxiv.org/abs/2207.12598); 1 means none."""
+    condition: Condition
+    """What is known of the picture, whatever the words say."""
 
 
 @torch.inference_mode()
@@ -67,19 +77,20 @@ def denoise(
 def _guided_velocity(
     transformer: nn.Module, latents: Latents, timestep: Tensor, guidance: Guidance
 ) -> Tensor:
-    towards = _velocity(transformer, latents, timestep, guidance.prompt)
+    shown, levels = guidance.condition.shown(latents, timestep.to(latents.device))
+    towards = _velocity(transformer, shown, levels, guidance.prompt)
     if guidance.negative is None or guidance.scale == 1:
         return towards
-    away = _velocity(transformer, latents, timestep, guidance.negative)
+    away = _velocity(transformer, shown, levels, guidance.negative)
     return away + guidance.scale * (towards - away)
 
 
 def _velocity(
-    transformer: nn.Module, latents: Latents, timestep: Tensor, prompt: PromptEmbeds
+    transformer: nn.Module, shown: Tensor, timestep: Tensor, prompt: PromptEmbeds
 ) -> Tensor:
     output: Tensor = transformer(
-        hidden_states=latents.to(prompt.dtype),
-        timestep=timestep.expand(latents.shape[0]).to(latents.device),
+        hidden_states=shown.to(prompt.dtype),
+        timestep=timestep,
         encoder_hidden_states=prompt,
         return_dict=False,
     )[0]

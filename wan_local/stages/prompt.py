@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import ftfy
@@ -26,34 +25,6 @@ class TokenIds:
     """At most MAX_TOKENS, the end token last."""
     full_length: int
     """How many there were before cutting."""
-
-
-class EmbedsCache:
-    """The embeddings of recent texts, least recently used out first.
-
-    One entry of UMT5-XXL is 4 MiB. The negative prompt is nearly always the same, and encoding it
-    again would be half of this stage, or a whole move of an 11 GB encoder.
-    """
-
-    def __init__(self, capacity: int = 64) -> None:
-        self._capacity = capacity
-        self._entries: OrderedDict[tuple[str, TokenIds], PromptEmbeds] = OrderedDict()
-
-    def has(self, model: str, text: TokenIds) -> bool:
-        """Whether *model*'s embeddings of *text* are still here."""
-        return (model, text) in self._entries
-
-    def get(self, model: str, text: TokenIds) -> PromptEmbeds:
-        """Return *model*'s embeddings of *text*, which must be here."""
-        self._entries.move_to_end((model, text))
-        return self._entries[model, text]
-
-    def put(self, model: str, text: TokenIds, embeds: PromptEmbeds) -> None:
-        """Keep *embeds*, on whatever device they are."""
-        self._entries[model, text] = embeds
-        self._entries.move_to_end((model, text))
-        while len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
 
 
 def clean_prompt(text: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
+from wan_local.errors import InvalidPlan
 from wan_local.plan import SamplingSpec
 from wan_local.plan import Solver as SolverName
 
@@ -69,21 +70,84 @@ def euler(spec: SamplingSpec, _published: dict[str, Any]) -> Any:
     return solver
 
 
+DMD_TIMESTEPS = (1000, 757, 522)
+"""What FastWan was distilled at, whatever the number of steps of its teacher."""
+
+
+class Dmd:
+    """Guesses the finished video at each step, then noises it afresh to the next level.
+
+    For models made by distribution matching distillation (https://arxiv.org/abs/2405.14867); speaks
+    as a diffusers scheduler does. A timestep's level is the nearest of the thousand shifted ones
+    that the model was trained on, as in FastVideo's inference code.
+    """
+
+    def __init__(self, spec: SamplingSpec) -> None:
+        trained = torch.arange(TRAIN_TIMESTEPS, 0, -1, dtype=torch.float32) / TRAIN_TIMESTEPS
+        trained = spec.shift * trained / (1 + (spec.shift - 1) * trained)
+        self.timesteps = torch.tensor(DMD_TIMESTEPS)
+        levels = self.timesteps / TRAIN_TIMESTEPS
+        nearest = (trained - levels[:, None]).abs().argmin(dim=1)
+        self.sigmas = torch.cat([trained[nearest], torch.zeros(1)])
+        # All noise of a seed is one stream, of which the first draw is where denoising starts.
+        self._noise = torch.Generator("cpu").manual_seed(spec.seed)
+        self._drawn = False
+        self._index = 0
+
+    def set_begin_index(self, begin_index: int) -> None:
+        """Begin at step *begin_index*, counted from 0."""
+        self._index = begin_index
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Any,  # noqa: ARG002 - diffusers' signature
+        sample: Tensor,
+        return_dict: bool,  # noqa: ARG002, FBT001 - diffusers' signature
+    ) -> tuple[Tensor]:
+        """Return (the sample at the next noise level,)."""
+        clean = sample - self.sigmas[self._index] * model_output
+        self._index += 1
+        if self._index == len(self.timesteps):
+            return (clean,)
+        level = self.sigmas[self._index]
+        return ((1 - level) * clean + level * self._draw(sample),)
+
+    def _draw(self, like: Tensor) -> Tensor:
+        if not self._drawn:
+            torch.randn(like.shape, generator=self._noise)
+            self._drawn = True
+        return torch.randn(like.shape, generator=self._noise).to(like)
+
+
+def dmd(spec: SamplingSpec, _published: dict[str, Any]) -> Any:
+    """Return the solver of the models that were distilled to three steps.
+
+    Raises:
+        InvalidPlan: If the plan asks for another number of them.
+    """
+    if spec.steps != len(DMD_TIMESTEPS):
+        msg = f"a model distilled by DMD takes {len(DMD_TIMESTEPS)} steps, not {spec.steps}"
+        raise InvalidPlan(msg)
+    return Dmd(spec)
+
+
 SOLVERS: dict[SolverName, Callable[[SamplingSpec, dict[str, Any]], Any]] = {
     "unipc": unipc,
     "euler": euler,
+    "dmd": dmd,
 }
 
 
-def schedule(spec: SamplingSpec, published: dict[str, Any]) -> Solver:
-    """Return a fresh solver set to the plan's noise levels.
+def schedule(spec: SamplingSpec, published: dict[str, Any], *, first: int = 0) -> Solver:
+    """Return a fresh solver set to the plan's noise levels, to begin at step *first* of them.
 
     The time shift is the one of Esser et al. 2024 (https://arxiv.org/abs/2403.03206). *published*
     is the checkpoint's `scheduler_config.json`.
     """
     solver = SOLVERS[spec.solver](spec, published)
     # Said here so that no step has to look its own index up on the device.
-    solver.set_begin_index(0)
+    solver.set_begin_index(first)
     made: Solver = solver
     return made
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.wan_local.plans import FAST_WAN, I2V, T2V, TI2V
+from wan_local.catalog import MODELS
 from wan_local.geometry import Size
-from wan_local.models.footprint import EXPERT_BYTES_PER_TOKEN, expert_room, vae_room
+from wan_local.models.footprint import expert_room, vae_room
 
 
 def test_an_expert_needs_room_for_each_of_its_tokens():
     """720p with 81 frames is 75,600 tokens: 21 latent frames of 80 × 45 patches."""
-    assert 75_600 * EXPERT_BYTES_PER_TOKEN == expert_room(Size(1280, 720), 21)
+    one = expert_room(MODELS[T2V], Size(16, 16), 1)
+
+    assert 75_600 * one == expert_room(MODELS[T2V], Size(1280, 720), 21)
+    assert one == expert_room(MODELS[I2V], Size(16, 16), 1)
+
+
+def test_a_timestep_for_each_token_takes_room_of_its_own():
+    """Text goes with one timestep for all of them, and then with one row of modulation."""
+    size = Size(1280, 704)
+
+    assert expert_room(MODELS[FAST_WAN], size, 21) < expert_room(MODELS[TI2V], size, 21)
 
 
 def test_decoding_needs_the_same_however_long_the_video_is():
     """It is a stream: only the area counts."""
-    assert 4 * vae_room(Size(640, 360)) == vae_room(Size(1280, 720))
+    assert 4 * vae_room(MODELS[T2V], Size(640, 360)) == vae_room(MODELS[T2V], Size(1280, 720))
 
 
-def test_a_default_request_leaves_room_for_one_expert_on_eighty_gigabytes():
+@pytest.mark.parametrize(
+    ("model", "weights_gb", "size"),
+    [(T2V, 28.6, Size(1280, 720)), (I2V, 28.6, Size(1280, 720)), (TI2V, 10.0, Size(1280, 704))],
+)
+def test_a_default_request_leaves_room_for_one_expert_on_eighty_gigabytes(model, weights_gb, size):
     """An estimate past the card's size would evict everything, every time, for nothing."""
-    assert expert_room(Size(1280, 720), 21) + 28.6e9 < 80e9
-    assert vae_room(Size(1280, 720)) + 0.5e9 < 80e9
+    assert expert_room(MODELS[model], size, 21) + weights_gb * 1e9 < 80e9
+    assert vae_room(MODELS[model], size) + 2.8e9 < 80e9

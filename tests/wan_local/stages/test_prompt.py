@@ -12,8 +12,6 @@ from tests.wan_local.plans import T2V
 from wan_local.models.loading import load_component, open_checkpoint
 from wan_local.stages.prompt import (
     MAX_TOKENS,
-    EmbedsCache,
-    TokenIds,
     clean_prompt,
     encode_prompt,
     tokenize,
@@ -86,27 +84,6 @@ def test_a_long_prompt_is_cut_and_keeps_its_end_token(tokenizer):
     assert MAX_TOKENS == len(long.ids) < long.full_length
     assert long.ids[-1] == short.ids[-1] == 1
     assert len(short.ids) == short.full_length
-
-
-def test_the_cache_forgets_what_was_used_least_recently():
-    """The negative prompt, used by every job, stays; yesterday's prompts go."""
-    cache = EmbedsCache(capacity=2)
-    negative, first, second = (TokenIds((i,), 1) for i in range(3))
-    cache.put("t2v", negative, torch.zeros(1))
-    cache.put("t2v", first, torch.ones(1))
-    cache.get("t2v", negative)
-    cache.put("t2v", second, torch.ones(1))
-
-    assert (True, False, True) == tuple(cache.has("t2v", t) for t in (negative, first, second))
-
-
-def test_two_models_do_not_share_embeddings():
-    """Each has a text encoder of its own."""
-    cache = EmbedsCache()
-    text = TokenIds((5, 1), 2)
-    cache.put("t2v", text, torch.zeros(1))
-
-    assert not cache.has("i2v", text)
 
 
 def test_encoding_does_not_leave_inference_mode_behind(tokenizer, encoder):

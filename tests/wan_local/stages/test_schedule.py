@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.wan_local.plans import T2V, a_sampling
+from wan_local.errors import InvalidPlan
 from wan_local.stages.schedule import schedule, split_by_expert
 
 
@@ -97,6 +98,53 @@ def test_one_expert_takes_every_step():
         leg.first_step,
         len(leg.timesteps),
     )
+
+
+@pytest.mark.parametrize(("solver", "steps"), [("unipc", 6), ("euler", 6), ("dmd", 3)])
+def test_a_schedule_may_begin_later(published, solver, steps):
+    """Video to video leaves the noisiest levels out; those that are left are the same ones."""
+    spec = a_sampling(solver=solver, steps=steps)
+    late = schedule(spec, published, first=2)
+    sample = torch.ones(1, 48, 1, 2, 2)
+    for step, timestep in enumerate(late.timesteps[2:], 2):
+        clean = sample - late.sigmas[step] * torch.ones_like(sample)
+        sample = late.step(torch.ones_like(sample), timestep, sample, return_dict=False)[0]
+
+    assert torch.equal(schedule(spec, published).sigmas, late.sigmas)
+    assert torch.allclose(clean, sample, atol=1e-5)
+
+
+def test_dmd_visits_the_three_levels_it_was_distilled_at(published):
+    """1000, 757 and 522, each at the nearest level of a thousand that are shifted by 5."""
+    solver = schedule(a_sampling(solver="dmd", steps=3, shift=5.0), published)
+
+    assert [1000, 757, 522] == solver.timesteps.tolist()
+    assert [1.0, 0.757098, 0.521562, 0.0] == pytest.approx(solver.sigmas.tolist(), abs=1e-6)
+
+
+def test_dmd_noises_afresh_and_a_seed_repeats(published):
+    """Three steps of fresh noise, all of it the seed's: and none of it the noise of the start."""
+
+    def walk(seed):
+        solver = schedule(a_sampling(solver="dmd", steps=3, seed=seed), published)
+        sample, seen = torch.zeros(1, 48, 1, 2, 2), []
+        for timestep in solver.timesteps:
+            sample = solver.step(sample, timestep, sample, return_dict=False)[0]
+            seen.append(sample)
+        return seen
+
+    one, again, other = walk(7), walk(7), walk(8)
+    start = torch.randn(1, 48, 1, 2, 2, generator=torch.Generator().manual_seed(7))
+    assert all(map(torch.equal, one, again))
+    assert not torch.equal(one[0], other[0])
+    assert not torch.allclose(start * 0.757098, one[0], atol=1e-3)
+    assert not torch.allclose(one[0] / 0.757098, one[1] / 0.521562, atol=1e-3)
+
+
+def test_a_model_of_three_steps_is_not_run_with_another_number(published):
+    """It never saw other levels."""
+    with pytest.raises(InvalidPlan, match="takes 3 steps, not 4"):
+        schedule(a_sampling(solver="dmd", steps=4), published)
 
 
 @pytest.mark.parametrize("solver", ["unipc", "euler"])

@@ -1,0 +1,62 @@
+"""A picture file is what the frame was, whole or not there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wan_local.errors import EncodingFailed
+from wan_local.pictures import write_picture
+
+
+@pytest.fixture
+def frame():
+    """Red to the left, a ramp of grey to the right."""
+    frame = torch.zeros(1, 48, 64, 3, dtype=torch.uint8)
+    frame[0, :, :32, 0] = 255
+    frame[0, :, 32:] = torch.arange(48).view(48, 1, 1).byte() * 5
+    return frame
+
+
+def test_a_png_is_the_frame_to_the_bit(frame, tmp_path):
+    """Clients who ask for PNG compare pixels."""
+    write_picture(frame, tmp_path / "a.png", "png")
+
+    with Image.open(tmp_path / "a.png") as image:
+        assert "PNG" == image.format
+        assert np.array_equal(frame[0].numpy(), np.array(image))
+    assert ["a.png"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_jpeg_keeps_the_edges_of_colours(frame, tmp_path):
+    """With colours at half resolution, red ran two pixels into the grey."""
+    write_picture(frame, tmp_path / "a.jpg", "jpeg")
+
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert "JPEG" == image.format
+        shown = np.array(image).astype(int)
+    assert np.abs(frame[0].numpy() - shown).max() <= 16
+
+
+@pytest.mark.parametrize(("format", "field"), [("png", "Comment"), ("jpeg", "comment")])
+def test_a_picture_can_say_where_it_comes_from(frame, tmp_path, format, field):
+    """In the place that viewers and scripts look for it, in any language."""
+    write_picture(frame, tmp_path / "a", format, comment="prompt: ein Käsekuchen")
+
+    with Image.open(tmp_path / "a") as image:
+        said = image.info[field]
+    assert "prompt: ein Käsekuchen" == (said.decode() if isinstance(said, bytes) else said)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg"])
+def test_a_picture_that_cannot_be_written_leaves_nothing(frame, tmp_path, format):
+    """A full disk fails the job with a sentence, and no half picture is served."""
+    (tmp_path / "taken" / "file").mkdir(parents=True)
+    with pytest.raises(EncodingFailed, match="the picture could not be written"):
+        write_picture(frame, tmp_path / "taken", format)
+    with pytest.raises(EncodingFailed, match="No such file"):
+        write_picture(frame, tmp_path / "gone" / "a.png", format)
+
+    assert ["taken"] == [path.name for path in tmp_path.iterdir()]
