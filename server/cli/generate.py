@@ -14,16 +14,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from server.cli.exits import ENGINE_EXITS, Exit, give_up
 from server.cli.flags import AsJson, DeviceFlag, WeightsDir, load_settings
+from server.cli.local_files import find_sources
 from server.cli.previews import with_previews
 from server.cli.progress import Bar, JsonLines, PlainLines, Progress, on_terminal
+from server.cli.typed import FORMATS, parse, read_body, read_fields, with_format
 from server.dispatch.local_slot import LocalSlot, local_slots
 from server.dispatch.slot import (
     Alive,
@@ -40,6 +42,7 @@ from server.dispatch.slot import (
 from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
 from server.expansion import expansion_of, open_expander, with_expansion
 from server.media.content_types import OUTPUT_TYPES
+from server.media.sources import Sources, provisional
 from server.policy import under_policy
 from server.schemas.common import MAX_SEED, File
 from server.settings import Settings
@@ -57,11 +60,14 @@ class Interrupted(Exception):
 
 def generate(  # noqa: PLR0913 - each parameter is a flag
     endpoint: Annotated[str, typer.Argument(help="Id as `wan-local models` lists it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="MP4 to write.")] = Path("out.mp4"),
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; out.mp4, out.jpg or out.png."),
+    ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", "-p")] = None,
     fields: Annotated[
         list[str] | None,
-        typer.Option("--field", "-i", help="One input field: num_frames=49. May be repeated."),
+        typer.Option("--field", "-i", help="One input field: num_frames=49. Files may be paths."),
     ] = None,
     body: Annotated[
         Path | None, typer.Option("--input", help="JSON file with the request body; - is stdin.")
@@ -76,23 +82,33 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Make one video and exit."""
+    """Make one video, or one picture, and exit."""
     row = find_endpoint(endpoint)
     if row is None:
         give_up(Exit.USAGE, f"no endpoint {endpoint!r}; there are: {', '.join(ENDPOINTS)}")
-    request = _read_body(body) | _read_fields(fields or [])
+    request = read_body(body) | read_fields(fields or [])
     request |= {k: v for k, v in {"prompt": prompt, "seed": seed}.items() if v is not None}
-    plan = _plan(row, request)
+    wire = parse(row, with_format(row, request, output))
+    given: int | None = getattr(wire, "seed", None)
+    drawn = secrets.randbelow(2**31) if given is None else given
     settings = load_settings(weights_dir=weights_dir, device=device)
-    plan = _under_policy(settings, plan)
-    _require_checkpoint(settings, plan)
-    if not output.parent.is_dir():
-        give_up(Exit.USAGE, f"there is no folder {output.parent}")
+    # Tried before anything is fetched or started, as the server does at admission.
+    plan = _plan(settings, row, wire, drawn, provisional(row.needs(wire)))
+    _require_weights(settings, plan)
+    output = _place(output, plan)
     progress: Progress = JsonLines() if as_json else Bar() if on_terminal() else PlainLines()
     if preview is not None:
         progress = with_previews(progress, preview)
-        plan = replace(plan, preview_every=settings.preview_every or 1)
-    done = _carry_out(settings, plan, output, progress)
+    with tempfile.TemporaryDirectory(prefix="wan-local-") as folder, interruptible():
+        settings = settings.model_copy(update={"data_dir": Path(folder)})
+        try:
+            sources = find_sources(settings, Path(folder), row.needs(wire))
+        except Interrupted:
+            give_up(Exit.CANCELLED, "stopped; nothing was written")
+        plan = _under_policy(settings, _plan(settings, row, wire, drawn, sources))
+        if preview is not None:
+            plan = replace(plan, preview_every=settings.preview_every or 1)
+        done = _carry_out(settings, plan, output, progress)
     answer = row.answer(_file(output, plan, done), done.finished)
     if as_json:
         typer.echo(orjson.dumps({"kind": "output", "output": answer}))
@@ -100,55 +116,28 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
         typer.echo(f"{output.absolute()}  seed {done.finished.seed}")
 
 
-def _read_body(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
+def _plan(
+    settings: Settings, endpoint: Endpoint, wire: BaseModel, seed: int, sources: Sources
+) -> VideoPlan:
     try:
-        text = typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
-        body = orjson.loads(text)
-    except (OSError, orjson.JSONDecodeError) as error:
-        give_up(Exit.USAGE, f"--input {path}: {error}")
-    if not isinstance(body, dict):
-        give_up(Exit.USAGE, f"--input {path}: not a JSON object")
-    return body
-
-
-def _read_fields(fields: list[str]) -> dict[str, Any]:
-    """Return `name=value` pairs as a body; a value that is JSON is taken as JSON."""
-    body: dict[str, Any] = {}
-    for field in fields:
-        name, equals, value = field.partition("=")
-        if not equals:
-            give_up(Exit.USAGE, f"-i {field}: write it as name=value")
-        try:
-            body[name] = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            body[name] = value
-    return body
-
-
-def _plan(endpoint: Endpoint, request: dict[str, Any]) -> VideoPlan:
-    unknown = sorted(set(request) - set(endpoint.input.model_fields))
-    if unknown:
-        # The server ignores unknown fields, as clients send many. A typist means them.
-        give_up(Exit.USAGE, f"unknown: {', '.join(unknown)}; fields: {_fields(endpoint.input)}")
-    try:
-        wire = endpoint.input.model_validate(request)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        give_up(Exit.USAGE, "; ".join(lines))
-    seed = getattr(wire, "seed", None)
-    try:
-        return endpoint.plan(wire, secrets.randbelow(2**31) if seed is None else seed, {})
+        plan = endpoint.plan(wire, seed, sources)
     except InvalidPlan as error:
         give_up(Exit.USAGE, str(error))
+    return plan.allowing_missing_loras() if settings.turbo_without_lora else plan
 
 
-def _fields(schema: type[BaseModel]) -> str:
-    return ", ".join(schema.model_fields)
+def _place(output: Path | None, plan: VideoPlan) -> Path:
+    """Return where to write what *plan* makes: *output*, unless its name says something else."""
+    path = output or Path(f"out{plan.file_ending}")
+    endings = path.suffix.lower(), plan.file_ending
+    if path.suffix and len({FORMATS.get(ending, ending) for ending in endings}) > 1:
+        give_up(Exit.USAGE, f"-o {path}: the output is a {plan.file_ending} file")
+    if not path.parent.is_dir():
+        give_up(Exit.USAGE, f"there is no folder {path.parent}")
+    return path
 
 
-def _require_checkpoint(settings: Settings, plan: VideoPlan) -> None:
+def _require_weights(settings: Settings, plan: VideoPlan) -> None:
     """Find out before a GPU process is started, which takes seconds."""
     try:
         find_checkpoint(settings.weights_dir, plan.model)
@@ -177,28 +166,27 @@ def _under_policy(settings: Settings, plan: VideoPlan) -> VideoPlan:
 
 
 def _carry_out(settings: Settings, plan: VideoPlan, output: Path, progress: Progress) -> Done:
-    """Run *plan* in a GPU process of its own and put the video at *output*, whole or not at all."""
+    """Run *plan* in a GPU process of its own and put the file at *output*, whole or not at all."""
     part = output.absolute().with_name(
         f".{output.stem}.{secrets.token_hex(4)}.part{plan.file_ending}"
     )
-    with tempfile.TemporaryDirectory(prefix="wan-local-") as folder, interruptible():
-        slot = _slot(settings.model_copy(update={"data_dir": Path(folder)}))
-        try:
-            slot.start()
-            slot.send(Run(errand=ERRAND, plan=plan, output=str(part)))
-            with progress:
-                done = _follow(slot, progress)
-            part.replace(output)
-        except Interrupted:
-            _cancel(slot)
-            give_up(Exit.CANCELLED, "stopped; nothing was written")
-        except Lost as error:
-            # The log goes with the folder: its last words are shown now or never.
-            give_up(Exit.FAILED, f"{error}\n{_tail(slot.log_path)}")
-        finally:
-            slot.send(Quit())
-            slot.kill()
-            part.unlink(missing_ok=True)
+    slot = _slot(settings)
+    try:
+        slot.start()
+        slot.send(Run(errand=ERRAND, plan=plan, output=str(part)))
+        with progress:
+            done = _follow(slot, progress)
+        part.replace(output)
+    except Interrupted:
+        _cancel(slot)
+        give_up(Exit.CANCELLED, "stopped; nothing was written")
+    except Lost as error:
+        # The log goes with the folder: its last words are shown now or never.
+        give_up(Exit.FAILED, f"{error}\n{_tail(slot.log_path)}")
+    finally:
+        slot.send(Quit())
+        slot.kill()
+        part.unlink(missing_ok=True)
     return done
 
 
@@ -210,7 +198,7 @@ def _slot(settings: Settings) -> LocalSlot:
 
 
 def _follow(slot: LocalSlot, progress: Progress) -> Done:
-    """Show what the slot says until the video is there."""
+    """Show what the slot says until the file is there."""
     while True:
         message = slot.receive()
         if isinstance(message, Said):
