@@ -12,12 +12,14 @@ from typing import Any
 
 from server.jobs.endings import cancelled, crashed, never_started
 from server.jobs.model import Job, JobState, LogEntry, Outcome
+from wan_local.errors import BadMedia, WanLocalError
 
 __all__ = [
     "Urls",
     "cancelled",
     "crashed",
     "engine_failed",
+    "input_refused",
     "log_body",
     "model_error",
     "never_started",
@@ -27,6 +29,7 @@ __all__ = [
     "status_code",
     "submit_body",
     "succeeded",
+    "surprised",
 ]
 
 ERROR_URL = "https://docs.fal.ai/errors/#"
@@ -178,6 +181,26 @@ def engine_failed(
         error=message,
         error_type=type,
     )
+
+
+def input_refused(error: WanLocalError, loc: tuple[str | int, ...]) -> Outcome:
+    """Return the outcome for what a client sent along, with the field it stands in."""
+    status, type = ENGINE_ERRORS.get(error.__class__.__name__, (500, "internal_server_error"))
+    ctx = None
+    if isinstance(error, BadMedia):
+        type, ctx = error.type, error.ctx
+    return Outcome(
+        state=JobState.FAILED,
+        status_code=status,
+        body=model_error(type, str(error), loc=loc, ctx=ctx),
+        error=str(error),
+        error_type=type,
+    )
+
+
+def surprised() -> Outcome:
+    """Return the outcome for an error of ours that nobody foresaw."""
+    return engine_failed("", "Internal error while the request was being prepared")
 
 
 def _identity(job: Job, urls: Urls) -> dict[str, Any]:

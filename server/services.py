@@ -9,6 +9,7 @@ from typing import TextIO
 from server.jobs.store import JobStore
 from server.keys import KeyRing, Passes
 from server.media.artifacts import Artifacts
+from server.media.inputs import Inputs
 from server.media.uploads import Uploads
 from server.settings import Settings
 from server.signing import WebhookSigner
@@ -26,6 +27,7 @@ class Services:
     jobs: JobStore
     artifacts: Artifacts
     uploads: Uploads
+    inputs: Inputs
     keys: KeyRing
     passes: Passes
     signer: WebhookSigner
@@ -60,6 +62,7 @@ def open_services(settings: Settings) -> Services:
             ),
             artifacts=artifacts,
             uploads=Uploads(data / "files" / "uploads", artifacts, settings.max_upload_bytes),
+            inputs=Inputs(data / "inputs"),
             keys=KeyRing(data / "keys.json"),
             passes=Passes(data / "passes.key"),
             signer=WebhookSigner(data / "webhooks.key"),

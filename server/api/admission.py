@@ -66,8 +66,9 @@ class Admission:
         owner: str = request.scope["owner"]
         given: int | None = getattr(wire, "seed", None)
         seed = secrets.randbelow(DRAWN_SEEDS) if given is None else given
+        needs = endpoint.needs(wire)
         try:
-            asked = endpoint.plan(wire, seed, provisional(endpoint.needs(wire)))
+            asked = endpoint.plan(wire, seed, provisional(needs))
             plan = under_policy(asked, settings)
         except WanLocalError as error:
             raise _refused(error) from None
@@ -82,6 +83,7 @@ class Admission:
             start_deadline=None
             if wishes.start_within is None
             else time.time() + wishes.start_within,
+            to_prepare=bool(needs),
             preview_every=settings.preview_every
             if wishes.preview_every is None
             else wishes.preview_every,

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from server.app import create_app
 from server.dispatch.dispatcher import Dispatcher
 from server.dispatch.local_slot import local_slots
+from server.dispatch.preparing import Preparing
+from server.dispatch.steps import open_preparing
+from server.jobs.model import Job
 from server.media.addresses import AddressPolicy
 from server.policy import under_policy
 from server.services import Services, open_services
@@ -36,6 +40,7 @@ class House:
 
     services: Services
     dispatcher: Dispatcher
+    preparing: Preparing
     webhooks: Webhooks
     app: Any
     """The ASGI application."""
@@ -44,6 +49,7 @@ class House:
     def start(self) -> None:
         """Start the GPU processes and the outbox; work left by an earlier run goes on."""
         self.dispatcher.start()
+        self.preparing.start()
         self.webhooks.start()
         threading.Thread(target=self._keep_tidy, name="tidy", daemon=True).start()
 
@@ -54,6 +60,7 @@ class House:
         """
         patience = self.services.settings.drain_timeout
         log.info("stopping: running jobs have %.0f s, waiting ones are kept", patience)
+        self.preparing.stop()
         self.dispatcher.stop(patience)
 
     def close(self) -> None:
@@ -80,6 +87,7 @@ def open_house(settings: Settings) -> House:
         DataInUse: If another server has the directory.
         BadDatabase: If its database cannot be used.
         NoSlots: If there is no device to run on.
+        BadRule: If a setting cannot be read.
     """
     slots = local_slots(settings)
     if not slots:
@@ -94,6 +102,7 @@ def open_house(settings: Settings) -> House:
             outputs=settings.data_dir / "outputs",
             policy=partial(under_policy, settings=settings),
         )
+        preparing = open_preparing(services)
         webhooks = Webhooks(
             services.jobs, services.signer, AddressPolicy(loopback=settings.on_loopback)
         )
@@ -101,7 +110,7 @@ def open_house(settings: Settings) -> House:
     except BaseException:
         services.close()
         raise
-    return House(services, dispatcher, webhooks, app)
+    return House(services, dispatcher, preparing, webhooks, app)
 
 
 def tidy(services: Services, now: float) -> None:
@@ -113,6 +122,14 @@ def tidy(services: Services, now: float) -> None:
         log.info("%d files had expired", expired)
     if abandoned := services.uploads.sweep():
         log.info("%d uploads were never completed", abandoned)
+    if unneeded := services.inputs.sweep(needed_inputs(services.jobs.live())):
+        log.info("%d inputs were needed by no job any more", unneeded)
+
+
+def needed_inputs(jobs: Iterable[Job]) -> set[str]:
+    """Return the names of the files in the folder of inputs that *jobs* still need."""
+    prepared = (job.prepared.sources for job in jobs if job.prepared is not None)
+    return {source["sha256"] for sources in prepared for source in sources.values()}
 
 
 def stored_files(body: Any) -> list[str]:

@@ -26,6 +26,7 @@ from server.disk import write_private
 from server.endpoints import ENDPOINTS
 from server.jobs.sqlite import BadDatabase
 from server.keys import KeyRing
+from server.media.fetch_policy import BadRule
 from server.services import DataInUse
 from server.settings import Settings
 from server.telemetry import configure_logging
@@ -65,7 +66,7 @@ def serve(  # noqa: PLR0913 - each parameter is a flag
     _refuse_strangers(settings)
     try:
         _serve(settings, ready_file)
-    except (PortTaken, DataInUse) as error:
+    except (PortTaken, DataInUse, BadRule) as error:
         give_up(Exit.USAGE, str(error))
     except BadDatabase as error:
         give_up(Exit.FAILED, str(error))

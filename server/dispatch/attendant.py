@@ -252,11 +252,18 @@ class Attendant:
             self._take_on(job)
             plan = self._plan(job)
             if plan is not None:
+                self._hand_on_notes(job)
                 self._narrate(job, f"started on {self._slot.name}, attempt {job.attempt}")
                 output = str(self._delivery.path(job, plan))
                 errand = Errand(job=job.id, attempt=job.attempt)
                 self._slot.send(Run(errand=errand, plan=plan, output=output))
                 return
+
+    def _hand_on_notes(self, job: Job) -> None:
+        """Begin the log of a job with what was found out while it was prepared."""
+        if job.prepared is not None and not job.log:
+            for note in job.prepared.notes:
+                self._jobs.log(job.id, job.attempt, note)
 
     def _plan(self, job: Job) -> VideoPlan | None:
         try:

@@ -7,10 +7,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from server.dispatch.localising import endpoint_of, read_request, sources_of
 from server.dispatch.slot import Done
-from server.endpoints import Endpoint, find_endpoint
 from server.jobs.model import Job, Outcome
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts, WrongHash
@@ -18,7 +16,7 @@ from server.media.content_types import OUTPUT_TYPES
 from server.policy import Policy
 from server.reporting import succeeded
 from server.schemas.common import File
-from wan_local.errors import InvalidPlan, WanLocalError
+from wan_local.errors import WanLocalError
 from wan_local.plan import VideoPlan
 
 log = logging.getLogger(__name__)
@@ -56,18 +54,11 @@ class Delivery:
         Raises:
             WanLocalError: If this release cannot carry it out any more.
         """
-        endpoint = _endpoint(job)
-        try:
-            wire = endpoint.input.model_validate(job.request.input)
-        except ValidationError as error:
-            msg = (
-                f"the input of {endpoint.id} is not accepted any more: {error.error_count()} errors"
-            )
-            raise InvalidPlan(msg) from error
-        if endpoint.needs(wire):
-            msg = "this version does not fetch the files that a request names yet"
-            raise InvalidPlan(msg)
-        plan = endpoint.plan(wire, job.request.seed, {})
+        endpoint, wire = read_request(job)
+        plan = endpoint.plan(wire, job.request.seed, sources_of(job, endpoint.needs(wire)))
+        if job.prepared is not None and job.prepared.prompt is not None:
+            prompt = replace(plan.prompt, text=job.prepared.prompt, expand=False)
+            plan = replace(plan, prompt=prompt)
         return self._policy(replace(plan, preview_every=job.request.preview_every))
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:
@@ -105,7 +96,7 @@ class Delivery:
             file_name=stored.file_name,
             file_size=stored.size_bytes,
         )
-        return succeeded(_endpoint(job).answer(file, done.finished)), stored.token
+        return succeeded(endpoint_of(job).answer(file, done.finished)), stored.token
 
     def drop(self, token: str) -> None:
         """Drop a stored file whose job did not take it."""
@@ -124,11 +115,3 @@ class Delivery:
             if path.is_file() and ".".join(path.name.split(".")[:2]) not in kept:
                 log.info("removing %s: no running job will ask for it", path.name)
                 path.unlink()
-
-
-def _endpoint(job: Job) -> Endpoint:
-    endpoint = find_endpoint(job.request.endpoint)
-    if endpoint is None:
-        msg = f"there is no endpoint {job.request.endpoint} any more"
-        raise InvalidPlan(msg)
-    return endpoint

@@ -26,6 +26,7 @@ class Board:
         self._jobs: dict[str, Job] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._queue: list[tuple[int, int]] = []
+        self._unprepared: set[str] = set()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._counts = dict.fromkeys(JobState, 0)
 
@@ -80,6 +81,20 @@ class Board:
         """Return how many jobs are queued."""
         return len(self._queue)
 
+    def ready(self) -> bool:
+        """Return whether a queued job is prepared."""
+        return len(self._queue) > len(self._unprepared)
+
+    def unprepared(self) -> list[Job]:
+        """Return the queued jobs that are not prepared, in the order of the queue."""
+        with self._lock:
+            return sorted((self._jobs[id] for id in self._unprepared), key=_place)
+
+    def live(self) -> list[Job]:
+        """Return the jobs that are queued or running."""
+        with self._lock:
+            return [job for job in self._jobs.values() if not job.state.is_final]
+
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs there are in each state, on the board or not."""
         with self._lock:
@@ -124,6 +139,8 @@ class Board:
             self._keys[job.request.owner, job.request.idempotency_key] = job.id
         if job.state is JobState.QUEUED:
             insort(self._queue, _place(job))
+            if job.prepared is None:
+                self._unprepared.add(job.id)
         if job.state.is_final:
             self._ended[job.id] = None
         while len(self._ended) > self.keep_ended:
@@ -135,6 +152,7 @@ class Board:
         self._ended.pop(job.id, None)
         if job.state is JobState.QUEUED:
             del self._queue[bisect_left(self._queue, _place(job))]
+            self._unprepared.discard(job.id)
 
     def _remove(self, job: Job) -> None:
         del self._jobs[job.id]

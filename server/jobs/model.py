@@ -84,6 +84,8 @@ class NewJob:
     """Unix seconds by which it must have started, from `X-Fal-Request-Timeout`."""
     output_ttl: float | None = None
     """Seconds the output file is kept, from `X-Fal-Object-Lifecycle-Preference`."""
+    to_prepare: bool = False
+    """Whether something has to be done before a slot may have it: files to fetch, say."""
     preview_every: int = 0
     """Steps from one preview to the next, from `X-Wan-Preview` or the setting; 0 for none."""
     idempotency_key: str | None = None
@@ -91,6 +93,18 @@ class NewJob:
     """URL to call when the job has ended."""
     base_url: str = ""
     """Base of the URLs a webhook's payload carries: what the submitter connected to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What was found for a job before a slot may have it."""
+
+    sources: dict[str, Any] = field(default_factory=dict)
+    """The files it brings, on `server.media`'s terms."""
+    prompt: str | None = None
+    """What to use in the place of the client's prompt, if anything."""
+    notes: tuple[LogEntry, ...] = ()
+    """What the client should know of it: the first lines of the job's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +131,8 @@ class Job:
     """Order of submission."""
     request: NewJob
     state: JobState
+    prepared: Prepared | None = None
+    """None while a slot may not have it yet."""
     attempt: int = 0
     """How often it was given to a slot; the fence every result has to pass."""
     crashes: int = 0

@@ -3,9 +3,9 @@
 -- name: insert
 -- A second submission with the same key inserts nothing and returns no row.
 INSERT INTO jobs (id, request, owner, idempotency_key, priority, affinity, start_deadline, state,
-                  created_at)
+                  prepared, created_at)
 VALUES (:id, :request, :owner, :idempotency_key, :priority, :affinity, :start_deadline, 'queued',
-        :now)
+        :prepared, :now)
 ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
 RETURNING *
 
@@ -17,13 +17,21 @@ SELECT * FROM jobs WHERE id = :id
 
 -- name: next_in_line
 -- The head of the best priority that waits, and those behind it that may be preferred to it.
+-- A job that is not ready stands aside: no slot waits for somebody's download.
 SELECT id, affinity FROM jobs
-WHERE state = 'queued' AND priority = (SELECT min(priority) FROM jobs WHERE state = 'queued')
+WHERE state = 'queued' AND prepared IS NOT NULL AND priority = (
+    SELECT min(priority) FROM jobs WHERE state = 'queued' AND prepared IS NOT NULL
+)
 ORDER BY number LIMIT :window
+
+-- name: prepare
+-- Once: what was found first stays, and a cancelled job stays cancelled.
+UPDATE jobs SET prepared = :prepared WHERE id = :id AND state = 'queued' AND prepared IS NULL
+RETURNING *
 
 -- name: claim
 UPDATE jobs SET state = 'running', attempt = attempt + 1, slot = :slot, started_at = :now
-WHERE id = :id AND state = 'queued'
+WHERE id = :id AND state = 'queued' AND prepared IS NOT NULL
 RETURNING *
 
 -- name: finish

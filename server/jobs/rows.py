@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import resources
 
-from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome, Prepared
 
 
 def load_queries(text: str) -> dict[str, str]:
@@ -31,6 +31,7 @@ def job_from_row(row: sqlite3.Row) -> Job:
         number=row["number"],
         request=NewJob(**json.loads(row["request"])),
         state=JobState(row["state"]),
+        prepared=_prepared(row["prepared"]),
         attempt=row["attempt"],
         crashes=row["crashes"],
         cancel_requested=bool(row["cancel_requested"]),
@@ -48,6 +49,11 @@ def request_json(request: NewJob) -> str:
     return json.dumps(asdict(request))
 
 
+def prepared_json(prepared: Prepared) -> str:
+    """Return *prepared* as the table stores it."""
+    return json.dumps(asdict(prepared))
+
+
 def outcome_json(outcome: Outcome) -> str:
     """Return *outcome* as the table stores it."""
     return json.dumps(asdict(outcome))
@@ -56,3 +62,10 @@ def outcome_json(outcome: Outcome) -> str:
 def log_json(log: Iterable[LogEntry]) -> str:
     """Return a job's log as the table stores it: one list of three for each line."""
     return json.dumps([[line.at, line.level, line.message] for line in log])
+
+
+def _prepared(text: str | None) -> Prepared | None:
+    if text is None:
+        return None
+    values = json.loads(text)
+    return Prepared(**values | {"notes": tuple(LogEntry(**note) for note in values["notes"])})

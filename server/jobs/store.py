@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.jobs.board import Board
-from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome, Preview
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Outcome, Prepared, Preview
 from server.jobs.rows import QUERIES, job_from_row
 from server.jobs.sqlite import BadDatabase, Database, StoreUnavailable
 from server.jobs.transitions import Transitions, UnknownJob
@@ -152,18 +152,53 @@ class JobStore:
         """Return how many jobs there are in each state."""
         return self._board.counts()
 
+    # ── for those who prepare jobs ───────────────────────────────────────────────────────────────
+
+    def unprepared(self) -> list[Job]:
+        """Return the jobs that no slot may have yet, in the order of the queue."""
+        return self._board.unprepared()
+
+    def prepare(self, id: str, prepared: Prepared) -> bool:
+        """Record what was found for job *id*, so that a slot may have it.
+
+        Return whether it was taken: it is not if the job waits no more, or was prepared before.
+
+        Raises:
+            StoreUnavailable: If it could not be written.
+        """
+        job = self._database.write(
+            lambda sql: self._transitions.prepare(sql, id, prepared), after=self._show
+        )
+        if job is not None:
+            self._tell(id)
+        return job is not None
+
+    def refuse(self, id: str, outcome: Outcome) -> bool:
+        """End job *id*, which cannot be prepared; return whether it still waited.
+
+        Raises:
+            StoreUnavailable: If it could not be written.
+        """
+        job = self._database.write(
+            lambda sql: self._transitions.refuse(sql, id, outcome), after=self._show, vital=True
+        )
+        if job is not None:
+            self._tell(id)
+        return job is not None
+
     # ── for the slots ────────────────────────────────────────────────────────────────────────────
 
     def claim(self, slot: str, holds: frozenset[str]) -> Job | None:
         """Give the next job to *slot*; None if none waits.
 
-        Normal priority before low, first come first served within; but a job whose affinity is in
+        Only jobs that are prepared; normal priority before low, first come first served within;
+        but a job whose affinity is in
         *holds* is preferred, as long as nobody is passed over more than eight times.
 
         Raises:
             StoreUnavailable: If it could not be written.
         """
-        if not self._board.waiting():
+        if not self._board.ready():
             return None
         self.expire()
         job = self._database.write(
@@ -222,6 +257,10 @@ class JobStore:
         if job is not None:
             self._tell(id)
         return job
+
+    def live(self) -> list[Job]:
+        """Return the jobs that wait or run."""
+        return self._board.live()
 
     def running(self) -> list[Job]:
         """Return the jobs that slots have, or had when the last server ended."""

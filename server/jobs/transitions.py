@@ -13,8 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 from server.jobs import endings
-from server.jobs.model import Job, LogEntry, NewJob, Outcome
-from server.jobs.rows import QUERIES, job_from_row, log_json, outcome_json, request_json
+from server.jobs.model import Job, LogEntry, NewJob, Outcome, Prepared
+from server.jobs.rows import (
+    QUERIES,
+    job_from_row,
+    log_json,
+    outcome_json,
+    prepared_json,
+    request_json,
+)
 
 PASSES = 8
 """How often a waiting job may be passed over by one that suits a slot better. Without a bound,
@@ -59,6 +66,7 @@ class Transitions:
             "priority": new.priority,
             "affinity": new.affinity,
             "start_deadline": new.start_deadline,
+            "prepared": None if new.to_prepare else prepared_json(Prepared()),
             "now": self._clock(),
         }
         job = _one(sql, "insert", values) or _one(sql, "find_by_key", values)
@@ -75,6 +83,14 @@ class Transitions:
         chosen = self._choose([(row["id"], row["affinity"] in holds) for row in line])
         self._passes.pop(chosen, None)
         return _one(sql, "claim", {"id": chosen, "slot": slot, "now": self._clock()})
+
+    def prepare(self, sql: sqlite3.Connection, id: str, prepared: Prepared) -> Job | None:
+        """Record what was found for a job that waits for it."""
+        return _one(sql, "prepare", {"id": id, "prepared": prepared_json(prepared)})
+
+    def refuse(self, sql: sqlite3.Connection, id: str, outcome: Outcome) -> Job | None:
+        """End a job that cannot be prepared, if it still waits."""
+        return self._end(sql, "end_queued", id, outcome)
 
     def cancel(self, sql: sqlite3.Connection, id: str) -> Job:
         """End a queued job, note the wish for a running one, leave an ended one alone."""

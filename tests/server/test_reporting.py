@@ -157,6 +157,22 @@ def test_every_engine_error_has_a_row():
     assert classes == set(ENGINE_ERRORS)
 
 
+def test_a_refused_input_names_its_field_and_its_limit():
+    """A client marks the one and prints the other."""
+    error = errors.BadMedia("Too long", type="video_duration_too_long", ctx={"max_duration": 60})
+
+    outcome = reporting.input_refused(error, ("body", "video_url"))
+
+    [detail] = outcome.body["detail"]
+    assert (422, "video_duration_too_long") == (outcome.status_code, outcome.error_type)
+    assert (["body", "video_url"], {"max_duration": 60}) == (detail["loc"], detail["ctx"])
+
+
+def test_a_surprise_is_not_the_clients_fault():
+    """It may be tried again."""
+    assert 500 == reporting.surprised().status_code
+
+
 def test_stored_files_become_absolute_urls():
     """However deep they stand; other URLs and other fields are left alone."""
     outcome = Outcome(

@@ -127,6 +127,16 @@ def test_a_seed_is_drawn_once_and_kept(client, services, submit):
     assert 0 == services.jobs.get(submit(seed=0)["request_id"]).request.seed
 
 
+def test_a_job_that_brings_files_waits_until_they_are_here(client, services, submit):
+    """And one that brings none may be run at once."""
+    with_lora = client.post(
+        f"/queue/{T2V}/lora", json={"prompt": "a", "loras": [{"path": "my-style"}]}
+    ).json()["request_id"]
+
+    assert [with_lora] == [job.id for job in services.jobs.unprepared()]
+    assert submit()["request_id"] == services.jobs.claim("gpu0", frozenset()).id
+
+
 def test_the_job_keeps_the_input_with_its_defaults(services, submit):
     """The input is planned again when the job is given out, perhaps by a later release."""
     id = submit(duration="5s", end_user_id="me", negative_prompt=["bad", "ugly"])["request_id"]

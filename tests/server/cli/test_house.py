@@ -5,7 +5,7 @@ import time
 import pytest
 
 from server.cli.house import NoSlots, open_house, stored_files, tidy
-from server.jobs.model import NewJob
+from server.jobs.model import NewJob, Prepared
 from server.jobs.store import UnknownJob
 from server.reporting import succeeded
 from server.services import DataInUse, open_services
@@ -51,6 +51,26 @@ def test_a_forgotten_job_takes_its_video_along(services, tmp_path):
     assert services.artifacts.find(file.token) is None
     with pytest.raises(UnknownJob):
         services.jobs.get(job.id)
+
+
+def test_inputs_go_once_no_job_needs_them(services):
+    """Pictures and LoRAs of finished jobs would fill the disk."""
+    waiting = services.jobs.submit(NewJob(endpoint="fal-ai/wan", input={}, seed=1, to_prepare=True))
+    paths = []
+    for data in (b"needed", b"not needed"):
+        with services.inputs.receive(100) as incoming:
+            incoming.write(data)
+            paths.append(services.inputs.keep(incoming))
+        os.utime(paths[-1], (1.0, 1.0))
+    needed = {"a": {"path": str(paths[0]), "sha256": paths[0].name, "info": None}}
+    services.jobs.prepare(waiting.id, Prepared(sources=needed))
+
+    tidy(services, time.time())
+    assert [True, False] == [path.exists() for path in paths]
+    services.jobs.cancel(waiting.id)
+    tidy(services, time.time())
+
+    assert not paths[0].exists()
 
 
 def test_a_waiting_job_is_never_forgotten(services):

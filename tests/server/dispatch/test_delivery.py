@@ -9,7 +9,7 @@ import pytest
 
 from server.dispatch.delivery import BadOutput, Delivery
 from server.dispatch.slot import Done, Errand
-from server.jobs.model import NewJob
+from server.jobs.model import NewJob, Prepared
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts
 from server.policy import under_policy
@@ -91,6 +91,24 @@ def test_plans_may_run_without_their_loras_if_the_operator_says_so(jobs, artifac
         for lora, other in zip(strict.loras, lenient.loras, strict=True)
     ]
     assert strict.allowing_missing_loras() == lenient
+
+
+def test_the_prompt_that_was_found_takes_the_place_of_the_clients(delivery, jobs):
+    """It was rewritten before a slot was asked for; the engine must not do so again."""
+    jobs.submit(
+        NewJob(
+            endpoint="fal-ai/wan/v2.2-a14b/text-to-video",
+            input={"prompt": "a fox", "enable_prompt_expansion": True},
+            seed=3,
+            to_prepare=True,
+        )
+    )
+    [job] = jobs.unprepared()
+    jobs.prepare(job.id, Prepared(prompt="a red fox in deep snow"))
+
+    prompt = delivery.plan(jobs.get(job.id)).prompt
+
+    assert ("a red fox in deep snow", False) == (prompt.text, prompt.expand)
 
 
 def test_a_server_that_died_in_the_middle_may_store_again(delivery, jobs):

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server.jobs.model import JobState
+from server.jobs.model import JobState, LogEntry, Prepared
 from server.jobs.store import JobStore
 from server.reporting import cancelled, crashed, never_started
 from tests.server.dispatch.conftest import freeze, processes_of, wait_until
@@ -46,6 +46,18 @@ def test_the_log_tells_what_the_engine_does(house):
     assert "started on cpu0, attempt 1" == log[0]
     assert {"this engine has no safety checker", "denoise 2/2", "decode 81/81"} <= set(log)
     assert log[-1].startswith("done in ")
+
+
+def test_a_job_waits_until_it_is_prepared_and_says_what_was_found(house):
+    """The slot is free all the time, and another job passes."""
+    id = house.submit("steps=1", to_prepare=True)
+    house.ended(house.submit("steps=1"))
+    assert JobState.QUEUED is house.jobs.get(id).state
+    note = LogEntry(1.0, "WARN", "the prompt stays as it was")
+
+    house.jobs.prepare(id, Prepared(notes=(note,)))
+
+    assert note == house.ended(id).log[0]
 
 
 def test_fifty_jobs_of_four_threads_all_finish_once(open_house):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from server.jobs.model import Priority
+from server.jobs.model import Prepared, Priority
 from tests.server.jobs.requests import a_request
 
 NOTHING = frozenset()
@@ -80,3 +80,17 @@ def test_positions_count_down(store):
         store.claim("gpu0", NOTHING)
 
     assert [[0, 1, 2], [0, 0, 1], [0, 0, 0]] == seen
+
+
+def test_a_job_that_is_not_prepared_stands_aside(store):
+    """A slow download of one client is not waited for by the next one's job, nor by a slot."""
+    first = store.submit(a_request(to_prepare=True)).id
+    second = store.submit(a_request(priority=Priority.LOW)).id
+
+    assert [first] == [job.id for job in store.unprepared()]
+    assert (0, 1) == (store.position(first), store.position(second))
+    assert second == store.claim("gpu0", NOTHING).id
+    assert store.claim("gpu0", NOTHING) is None
+    assert store.prepare(first, Prepared(sources={"url": "file"}))
+    assert [] == store.unprepared()
+    assert {"url": "file"} == store.claim("gpu0", NOTHING).prepared.sources

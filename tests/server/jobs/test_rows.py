@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
-from server.jobs.model import Job, JobState, LogEntry, NewJob
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Prepared
 from server.jobs.rows import (
     QUERIES,
     job_from_row,
     load_queries,
     log_json,
     outcome_json,
+    prepared_json,
     request_json,
 )
 from server.jobs.sqlite import MIGRATIONS, migrate
@@ -47,9 +48,13 @@ def test_a_job_survives_the_trip_through_a_row():
         "priority": REQUEST.priority,
         "affinity": REQUEST.affinity,
         "start_deadline": REQUEST.start_deadline,
+        "prepared": None,
         "now": 1.0,
     }
     sql.execute(QUERIES["insert"], columns).fetchall()
+    prepared = Prepared(sources={"a": {"path": "/b"}}, prompt="a fox", notes=log)
+    found = {"id": "a", "prepared": prepared_json(prepared)}
+    sql.execute(QUERIES["prepare"], found).fetchall()
     sql.execute(QUERIES["claim"], {"id": "a", "slot": "gpu0", "now": 2.0}).fetchall()
     ended = {"state": "succeeded", "outcome": outcome_json(outcome), "log": log_json(log)}
     [row] = sql.execute(QUERIES["finish"], ended | {"id": "a", "attempt": 1, "now": 3.0}).fetchall()
@@ -60,6 +65,7 @@ def test_a_job_survives_the_trip_through_a_row():
         number=1,
         request=REQUEST,
         state=JobState.SUCCEEDED,
+        prepared=prepared,
         attempt=1,
         slot="gpu0",
         created_at=1.0,

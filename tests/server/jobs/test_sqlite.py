@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from server.jobs import sqlite
+from server.jobs.model import Prepared
 from server.jobs.sqlite import MIGRATIONS, BadDatabase, Database, StoreUnavailable, migrate
+from server.jobs.store import JobStore
 
 RESERVE = 64 * 1024
 
@@ -250,6 +252,25 @@ def test_a_migration_keeps_what_is_there_and_happens_once(tmp_path):
 
     assert [("http://x", "new")] == rows
     assert len(later) == version
+
+
+def test_jobs_of_the_first_version_are_ready_for_a_slot(tmp_path):
+    """They bring no files; after an update they must not wait for ever."""
+    sql = sqlite3.connect(tmp_path / "jobs.db")
+    migrate(sql, MIGRATIONS[:1])
+    sql.execute(
+        "INSERT INTO jobs (id, request, owner, priority, affinity, state, created_at) "
+        "VALUES ('a', ?, '', 0, '', 'queued', 1.0)",
+        ['{"endpoint": "e", "input": {}, "seed": 1}'],
+    )
+    sql.commit()
+    sql.close()
+
+    store = JobStore(tmp_path / "jobs.db")
+    job = store.claim("gpu0", frozenset())
+    store.close()
+
+    assert ("a", Prepared()) == (job.id, job.prepared)
 
 
 def test_a_migration_that_fails_leaves_the_version_alone(tmp_path):

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from server.jobs.model import TRANSITIONS, JobState, NewJob
+from server.jobs.model import TRANSITIONS, JobState, NewJob, Prepared
 from server.jobs.rows import QUERIES
 from server.jobs.store import JobStore
 from server.jobs.transitions import PASSES
@@ -62,6 +62,10 @@ class Queue(RuleBasedStateMachine):
             job.id for job in sorted(waiting, key=lambda job: (job.request.priority, job.number))
         ]
 
+    def ready(self) -> list[str]:
+        """Return those of them that a slot may have."""
+        return [id for id in self.queued() if self.last[id].prepared is not None]
+
     def due(self, line: list[str], holds: frozenset[str]) -> str:
         """Return whom a slot should get of *line*."""
         for id in line:
@@ -91,8 +95,9 @@ class Queue(RuleBasedStateMachine):
         retry=st.sampled_from([True, True, False]),
         patience=st.sampled_from([None, 3.0]),
         key=st.sampled_from([None, None, None, "once"]),
+        to_prepare=st.sampled_from([False, False, False, True]),
     )
-    def submit(self, priority, affinity, retry, patience, key):
+    def submit(self, priority, affinity, retry, patience, key, to_prepare):
         new = NewJob(
             endpoint="e",
             input={},
@@ -102,6 +107,7 @@ class Queue(RuleBasedStateMachine):
             retry=retry,
             start_deadline=None if patience is None else self.now + patience,
             idempotency_key=key,
+            to_prepare=to_prepare,
             webhook="http://studio/hook",
         )
         job = self.store.submit(new)
@@ -112,12 +118,26 @@ class Queue(RuleBasedStateMachine):
         self.requests[job.id] = key
         return job.id
 
-    @precondition(lambda self: self.queued())
+    @precondition(lambda self: self.store.unprepared())
+    @rule(found=st.booleans())
+    def prepare(self, found):
+        """A second time changes nothing, nor does a bad input that is noticed too late."""
+        id = self.store.unprepared()[0].id
+        if not found:
+            assert self.store.refuse(id, OUTCOMES[1])
+            return
+        assert self.store.prepare(id, Prepared(sources={"first": 1}))
+        assert not self.store.prepare(id, Prepared(sources={"second": 2}))
+        assert {"first": 1} == self.store.get(id).prepared.sources
+        for running in self.store.running():
+            assert not self.store.refuse(running.id, OUTCOMES[1])
+
+    @precondition(lambda self: self.ready())
     @rule(slot=st.sampled_from(sorted(SLOTS)))
     def claim(self, slot):
         self.serve(slot)
 
-    @precondition(lambda self: self.queued())
+    @precondition(lambda self: self.ready())
     @rule()
     def claim_for_the_first(self):
         """Again: chance alone rarely gets a job to its second and third attempts."""
@@ -125,7 +145,7 @@ class Queue(RuleBasedStateMachine):
 
     def serve(self, slot):
         self.see(self.store.expire())
-        line = self.queued()
+        line = self.ready()
         job = self.store.claim(slot, SLOTS[slot])
 
         if not line:
@@ -226,6 +246,7 @@ class Queue(RuleBasedStateMachine):
             assert before.attempt <= job.attempt <= before.attempt + 1
             assert (job.outcome is not None) == job.state.is_final
             assert not (id in self.wanted and job.state is JobState.SUCCEEDED)
+            assert job.prepared is not None or job.attempt == 0
 
             self.last[id] = job
         line = self.queued()
@@ -263,9 +284,11 @@ PLANTED = {
     "a finished job may finish again": ("finish", " AND state = 'running'", ""),
     "priorities are ignored": (
         "next_in_line",
-        "AND priority = (SELECT min(priority) FROM jobs WHERE state = 'queued')",
-        "",
+        "SELECT min(priority) FROM jobs WHERE state = 'queued' AND prepared IS NOT NULL",
+        "priority",
     ),
+    "whoever is not prepared is served": ("next_in_line", "AND prepared IS NOT NULL", ""),
+    "what was found changes": ("prepare", "AND prepared IS NULL", ""),
     "the latest job comes first": ("next_in_line", "ORDER BY number", "ORDER BY number DESC"),
     "a wished cancel is forgotten": (
         "request_cancel",

@@ -1,0 +1,124 @@
+"""The files that a request names, brought here and looked at before a slot is taken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from server.dispatch.preparing import BadInput
+from server.endpoints import Endpoint, find_endpoint
+from server.jobs.model import Job, JobState, Prepared
+from server.jobs.store import JobStore
+from server.media.fetch import Fetcher
+from server.media.lora_paths import Fetch
+from server.media.sources import Need, Source, Sources, restored_sources, stored_sources
+from wan_local.errors import InvalidPlan, WanLocalError
+from wan_local.media import probe_media
+
+FindLora = Callable[[str, Fetch], Source]
+"""A LoRA's address, and what brings files from elsewhere -> its file."""
+
+
+class Localising:
+    """A step of preparing: finds the file of every need of a job.
+
+    Args:
+        jobs: Asked whether a job is still wanted.
+        fetcher: Brings the files.
+        find_lora: Finds a LoRA.
+        max_bytes: What a picture or a video may have.
+        stopping: Set when the server stops.
+    """
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        fetcher: Fetcher,
+        find_lora: FindLora,
+        *,
+        max_bytes: int,
+        stopping: threading.Event,
+    ) -> None:
+        self._jobs = jobs
+        self._fetcher = fetcher
+        self._find_lora = find_lora
+        self._max_bytes = max_bytes
+        self._stopping = stopping
+
+    def __call__(self, job: Job, prepared: Prepared) -> Prepared:
+        """Return *prepared* with the sources of *job*.
+
+        Raises:
+            BadInput: If one of them cannot be had, is not what it should be, or the plan that can
+                be made with them is none.
+            NotWanted: If the job was cancelled, or the server stops.
+        """
+        try:
+            endpoint, wire = read_request(job)
+            needs = endpoint.needs(wire)
+            # By URL, so that a picture which is first and last frame is fetched once.
+            once = {need.url: need for need in needs}
+            sources = {url: self._found(job, need) for url, need in once.items()}
+            endpoint.plan(wire, job.request.seed, sources)
+        except WanLocalError as error:
+            raise BadInput(error, ("body",)) from error
+        return replace(prepared, sources=stored_sources(sources))
+
+    def _found(self, job: Job, need: Need) -> Source:
+        fetch = partial(self._fetcher.fetch, wanted=lambda: self._wants(job.id))
+        try:
+            if need.kind == "lora":
+                return self._find_lora(need.url, fetch)
+            fetched = fetch(need.url, self._max_bytes)
+            info = probe_media(fetched.path, need.kind)
+            return Source(str(fetched.path), fetched.sha256, info)
+        except WanLocalError as error:
+            raise BadInput(error, need.loc) from error
+
+    def _wants(self, id: str) -> bool:
+        return not self._stopping.is_set() and self._jobs.get(id).state is JobState.QUEUED
+
+
+def endpoint_of(job: Job) -> Endpoint:
+    """Return the endpoint of *job*.
+
+    Raises:
+        InvalidPlan: If this release has it no more.
+    """
+    endpoint = find_endpoint(job.request.endpoint)
+    if endpoint is None:
+        msg = f"there is no endpoint {job.request.endpoint} any more"
+        raise InvalidPlan(msg)
+    return endpoint
+
+
+def read_request(job: Job) -> tuple[Endpoint, Any]:
+    """Return the endpoint of *job*, and its input as that endpoint reads it.
+
+    Raises:
+        InvalidPlan: If this release has the endpoint no more, or reads it differently.
+    """
+    endpoint = endpoint_of(job)
+    try:
+        return endpoint, endpoint.input.model_validate(job.request.input)
+    except ValidationError as error:
+        msg = f"the input of {endpoint.id} is not accepted any more: {error.error_count()} errors"
+        raise InvalidPlan(msg) from error
+
+
+def sources_of(job: Job, needs: tuple[Need, ...]) -> Sources:
+    """Return the sources that were found for *job*.
+
+    Raises:
+        InvalidPlan: If this release needs a file that the job was not prepared with.
+    """
+    try:
+        return restored_sources(job.prepared.sources if job.prepared else {}, needs)
+    except KeyError as error:
+        msg = "the files of this request were not prepared: submit it again"
+        raise InvalidPlan(msg) from error

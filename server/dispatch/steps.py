@@ -1,0 +1,50 @@
+"""The steps of preparing, in their order. To add one, put it into `steps`."""
+
+from __future__ import annotations
+
+import threading
+
+from server.dispatch.localising import Localising
+from server.dispatch.preparing import Preparing, Step
+from server.media.fetch import Fetcher
+from server.media.lora_library import LoraLibrary
+from server.media.lora_paths import Fetch, LoraFinder
+from server.media.sources import Source
+from server.services import Services
+from server.settings import Settings
+
+
+def open_preparing(services: Services) -> Preparing:
+    """Return what prepares the jobs of *services*; it does nothing before its start.
+
+    Raises:
+        BadRule: If the setting `fetch_allow` cannot be read.
+    """
+    stopping = threading.Event()
+    steps: tuple[Step, ...] = (localising(services, stopping),)
+    return Preparing(services.jobs, steps, stopping=stopping)
+
+
+def localising(services: Services, stopping: threading.Event) -> Localising:
+    """Return the step that brings the files of a request here."""
+    settings = services.settings
+    return Localising(
+        services.jobs,
+        Fetcher(services.inputs, services.artifacts, settings),
+        _Loras(settings).find,
+        max_bytes=settings.max_input_bytes,
+        stopping=stopping,
+    )
+
+
+class _Loras:
+    """Where the operator keeps LoRAs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._library = LoraLibrary(settings.weights_dir / "loras")
+        self._settings = settings
+
+    def find(self, address: str, fetch: Fetch) -> Source:
+        settings = self._settings
+        finder = LoraFinder(self._library, settings.lora_roots, settings.hub_cache, fetch)
+        return finder.find(address)
