@@ -13,17 +13,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wan_local.errors import ContentRefused, InvalidPlan, WanLocalError
 from wan_local.events import Event, Stage, StageStarted, TokensWritten, Warned
 from wan_local.expansion import BadAnswer, fallback, kind_of
+from wan_local.media import probe_media
+from wan_local.media.reading import read_picture, read_video
 from wan_local.models.classifiers import load_picture_classifier, load_text_classifier
 from wan_local.models.language import load_language_model
 from wan_local.models.residency import Residency
-from wan_local.plan import SafetySpec, VideoPlan
+from wan_local.plan import SafetySpec, SourceFile, VideoPlan
 from wan_local.stages.expand import ExpansionCache, expand_prompt
-from wan_local.stages.safety import OutputCheck, check_text, check_words, read_words
+from wan_local.stages.safety import (
+    OutputCheck,
+    check_pictures,
+    check_text,
+    check_words,
+    read_words,
+    sampled_frames,
+)
+from wan_local.tensors import Frames
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +83,7 @@ def vetted(
     if plan.safety.check_input:
         yield start(Stage.CHECK)
         vet_text(plan.prompt.written or plan.prompt.text, plan.safety, models)
+        vet_pictures(plan, models)
     if plan.prompt.expand:
         yield start(Stage.EXPAND)
         plan = yield from _expanded(plan, models, expansions)
@@ -105,6 +116,43 @@ def vet_text(text: str, safety: SafetySpec, models: Residency) -> None:
         name = f"text-classifier:{safety.text_classifier}"
         with models.hold(name, room=CLASSIFIER_BYTES) as reader:
             check_text(reader, text, safety)
+
+
+def vet_pictures(plan: VideoPlan, models: Residency) -> None:
+    """Check the pictures and the video that came with *plan*.
+
+    Raises:
+        ContentRefused: If one of them is flagged.
+        BadMedia: If one cannot be read.
+    """
+    folder = plan.safety.classifier
+    if folder is None or not plan.pictures:
+        return
+    with models.hold(f"picture-classifier:{folder}", room=CLASSIFIER_BYTES) as classifier:
+        for part, file in plan.pictures:
+            check_pictures(classifier, input_frames(plan, file), plan.safety, part=part)
+
+
+def input_frames(plan: VideoPlan, file: SourceFile) -> Frames:
+    """Return what is to be seen of *file*: the picture, or samples of the frames that are used.
+
+    Raises:
+        BadMedia: If it cannot be read.
+    """
+    path = Path(file.path)
+    if plan.start is None or file != plan.start.file or probe_media(path).kind == "image":
+        return torch.from_numpy(read_picture(path))[None]
+    chosen = sampled_frames(plan.num_frames, plan.safety.samples)
+    kept: list[Tensor] = []
+    last: Tensor | None = None
+    for index, pixels in enumerate(
+        read_video(path, fps=plan.start.fps, num_frames=plan.num_frames)
+    ):
+        last = torch.from_numpy(pixels)
+        if index in chosen:
+            kept.append(last)
+    # A video may be shorter than the plan: then its last frame is an end as well.
+    return torch.stack(kept if last is None else [*kept, last])
 
 
 def _refuse_unmanned_checks(plan: VideoPlan) -> None:

@@ -93,7 +93,7 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     drawn = secrets.randbelow(2**31) if given is None else given
     settings = load_settings(weights_dir=weights_dir, device=device)
     # Tried before anything is fetched or started, as the server does at admission.
-    plan = _plan(settings, row, wire, drawn, provisional(row.needs(wire)))
+    plan = _under_policy(settings, _plan(row, wire, drawn, provisional(row.needs(wire))))
     _require_weights(settings, plan)
     output = _place(output, plan)
     progress: Progress = JsonLines() if as_json else Bar() if on_terminal() else PlainLines()
@@ -103,9 +103,9 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
         settings = settings.model_copy(update={"data_dir": Path(folder)})
         try:
             sources = find_sources(settings, Path(folder), row.needs(wire))
+            plan = _expanded(settings, _plan(row, wire, drawn, sources))
         except Interrupted:
             give_up(Exit.CANCELLED, "stopped; nothing was written")
-        plan = _under_policy(settings, _plan(settings, row, wire, drawn, sources))
         if preview is not None:
             plan = replace(plan, preview_every=settings.preview_every or 1)
         done = _carry_out(settings, plan, output, progress)
@@ -116,14 +116,11 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
         typer.echo(f"{output.absolute()}  seed {done.finished.seed}")
 
 
-def _plan(
-    settings: Settings, endpoint: Endpoint, wire: BaseModel, seed: int, sources: Sources
-) -> VideoPlan:
+def _plan(endpoint: Endpoint, wire: BaseModel, seed: int, sources: Sources) -> VideoPlan:
     try:
-        plan = endpoint.plan(wire, seed, sources)
+        return endpoint.plan(wire, seed, sources)
     except InvalidPlan as error:
         give_up(Exit.USAGE, str(error))
-    return plan.allowing_missing_loras() if settings.turbo_without_lora else plan
 
 
 def _place(output: Path | None, plan: VideoPlan) -> Path:
@@ -151,18 +148,23 @@ def _require_weights(settings: Settings, plan: VideoPlan) -> None:
 def _under_policy(settings: Settings, plan: VideoPlan) -> VideoPlan:
     """Let the settings decide on checks and expansion, as the server does."""
     try:
-        decided = under_policy(plan, settings)
+        return under_policy(plan, settings)
     except WeightsMissing as error:
         give_up(Exit.WEIGHTS_MISSING, str(error))
     except BadCheckpoint as error:
         give_up(Exit.FAILED, str(error))
-    expander = open_expander(settings) if plan.prompt.expand else None
+
+
+def _expanded(settings: Settings, asked: VideoPlan) -> VideoPlan:
+    """Return *asked* under the policy, its prompt written out if a server does that."""
+    plan = _under_policy(settings, asked)
+    expander = open_expander(settings) if asked.prompt.expand else None
     if expander is None:
-        return decided
+        return plan
     expanded = expansion_of(plan, expander)
     if expanded.text is None:
-        return replace(decided, remarks=(*decided.remarks, expanded.remark))
-    return with_expansion(decided, expanded.text)
+        return replace(plan, remarks=(*plan.remarks, expanded.remark))
+    return with_expansion(plan, expanded.text)
 
 
 def _carry_out(settings: Settings, plan: VideoPlan, output: Path, progress: Progress) -> Done:

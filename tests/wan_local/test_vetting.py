@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import av
 import pytest
 import torch
+from PIL import Image
 
 from tests.wan_local.plans import a_plan
 from tests.wan_local.small_companions import write_language_model, write_text_classifier
 from wan_local.errors import BadCheckpoint, ContentRefused, InvalidPlan, WeightsMissing
 from wan_local.events import Stage, StageStarted, TokensWritten, Warned
 from wan_local.models.residency import Residency
-from wan_local.plan import PromptSpec, SafetySpec
+from wan_local.plan import PictureSpec, PromptSpec, SafetySpec, SourceFile, StartSpec
 from wan_local.stages.expand import ExpansionCache
-from wan_local.vetting import is_companion, load_companion, output_check, vetted
+from wan_local.vetting import input_frames, is_companion, load_companion, output_check, vetted
 from weights.build_small_safety import build
 
 CPU = torch.device("cpu")
+
+
+def a_picture(folder, colour):
+    path = folder / f"{colour}.png"
+    Image.new("RGB", (64, 48), colour).save(path)
+    return SourceFile(path=str(path), sha256="0" * 64)
+
+
+def a_video(folder, *, frames, red_from):
+    path = folder / f"red-from-{red_from}.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=16, options={"crf": "1", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p"
+        for index in range(frames):
+            colour = "red" if index >= red_from else "green"
+            frame = av.VideoFrame.from_image(Image.new("RGB", (64, 48), colour))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return SourceFile(path=str(path), sha256="0" * 64)
 
 
 @pytest.fixture
@@ -110,6 +131,50 @@ def test_the_output_is_looked_at_with_the_plans_classifier(models, tmp_path):
         with pytest.raises(ContentRefused):
             check.look(red)
     assert frozenset() == models.held
+
+
+def test_pictures_are_checked_and_refused_by_their_name(journey, tmp_path):
+    """The end picture as well as the first: the client is pointed at the right one."""
+    safety = SafetySpec(check_input=True, classifier=str(build(tmp_path)))
+    green = a_picture(tmp_path, "green")
+    journey(safety=safety, first_frame=green)
+
+    with pytest.raises(ContentRefused, match="The input was flagged") as refused:
+        journey(safety=safety, first_frame=green, last_frame=a_picture(tmp_path, "red"))
+    assert "last_frame" == refused.value.part
+
+
+@pytest.mark.parametrize(("red_from", "refused"), [(99, False), (16, True), (0, True)])
+def test_a_video_is_checked_over_the_frames_that_are_used(journey, tmp_path, red_from, refused):
+    """One that turns red in its last frame too."""
+    safety = SafetySpec(check_input=True, classifier=str(build(tmp_path)))
+    start = StartSpec(file=a_video(tmp_path, frames=17, red_from=red_from), strength=0.9)
+    if not refused:
+        journey(safety=safety, start=start, num_frames=17)
+        return
+
+    with pytest.raises(ContentRefused) as caught:
+        journey(safety=safety, start=start, num_frames=17)
+    assert "start" == caught.value.part
+
+
+def test_a_start_may_be_a_picture(journey, tmp_path):
+    """Image to image."""
+    safety = SafetySpec(check_input=True, classifier=str(build(tmp_path)))
+    start = StartSpec(file=a_picture(tmp_path, "red"), strength=0.5)
+
+    with pytest.raises(ContentRefused):
+        journey(safety=safety, start=start, num_frames=1, picture=PictureSpec())
+
+
+def test_a_short_video_is_checked_to_its_end(tmp_path):
+    """Its last frame is none of those that an even spread over the plan would look at."""
+    start = StartSpec(file=a_video(tmp_path, frames=10, red_from=9), strength=0.9)
+    plan = a_plan(start=start, num_frames=81, safety=SafetySpec(samples=2))
+    frames = input_frames(plan, start.file)
+
+    assert 2 == len(frames)
+    assert frames[-1, ..., 0].float().mean() > 200
 
 
 def test_nobody_looks_where_it_was_not_asked_for(models):

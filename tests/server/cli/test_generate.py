@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from server.cli import app
 from tests.contract.sync_client import ENDPOINT
 from tests.running_server import ROOT
+from tests.server.language_server import running
 from tests.watching import assert_moving_pictures, watch
 
 TINY = ["-i", "resolution=480p", "-i", "num_frames=17", "-i", "num_inference_steps=2"]
@@ -68,6 +70,58 @@ def test_previews_are_files_with_the_number_of_their_step(weights, tmp_path):
     for path in found:
         with Image.open(path) as image:
             assert (256, 146) == image.size
+
+
+def test_a_refused_prompt_is_exit_code_5(weights, tmp_path):
+    """Told apart from a failure: trying again changes nothing."""
+    (tmp_path / "words.txt").write_text("gun\n")
+    flags = ["--prompt", "a gun", "-i", "enable_safety_checker=true", "--weights-dir", weights]
+    ran = subprocess.run(
+        command(*flags, "-o", tmp_path / "out.mp4", *TINY),
+        cwd=ROOT,
+        env=os.environ | {"WAN_LOCAL_SAFETY_WORDS": str(tmp_path / "words.txt")},
+        capture_output=True,
+        text=True,
+    )
+
+    assert 5 == ran.returncode
+    assert "'gun', which is on this server's list" in ran.stderr
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_the_expanded_prompt_is_answered(weights, tmp_path):
+    """And what was checked, and what could not be, is said on the way."""
+    with running() as language:
+        settings = {
+            "WAN_LOCAL_EXPANSION": "openai",
+            "WAN_LOCAL_EXPANSION_URL": language.url,
+            "WAN_LOCAL_EXPANSION_MODEL": "qwen3",
+        }
+        fields = ["enable_prompt_expansion", "enable_output_safety_checker"]
+        flags = [flag for field in fields for flag in ("-i", f"{field}=true")]
+        flags += ["--prompt", "a cat", "--weights-dir", weights, "-o", tmp_path / "out.mp4"]
+        ran = subprocess.run(
+            command(*flags, "--json", *TINY),
+            cwd=ROOT,
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+        )
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+
+    assert "a red cat runs" == lines[-1]["output"]["prompt"]
+    assert "a cat" == language.asked[0]["messages"][1]["content"]
+    assert [] == [line for line in lines if "safety" in line.get("message", "")]
+
+
+def test_a_check_that_must_be_made_and_cannot_is_exit_code_3(weights, tmp_path, monkeypatch):
+    """Like any weights that are not here."""
+    monkeypatch.setenv("WAN_LOCAL_SAFETY", "force")
+    monkeypatch.setenv("WAN_LOCAL_SAFETY_CLASSIFIER", str(tmp_path / "none"))
+    result = refuse(ENDPOINT, "-p", "a cat", "-o", tmp_path / "o.mp4", "--weights-dir", weights)
+
+    assert 3 == result.exit_code
+    assert "hf download Falconsai/nsfw_image_detection" in result.stderr
 
 
 def test_interrupting_it_leaves_nothing_behind(weights, tmp_path):

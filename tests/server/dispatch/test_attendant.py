@@ -171,6 +171,17 @@ def test_a_waiting_slot_is_woken_by_a_submission(attendant, slot, jobs, outputs)
     assert JobState.SUCCEEDED is ended(jobs, id).state
 
 
+def test_a_refusal_points_at_the_field_it_is_about(attendant, slot, jobs):
+    """The engine names a part of the plan; the client reads its own words."""
+    attendant.start()
+    id = submit(jobs)
+    errand = slot.order(Run).errand
+    slot.lines.put(Failed(errand=errand, error="ContentRefused", message="no", part="prompt"))
+    (detail,) = ended(jobs, id).outcome.body["detail"]
+
+    assert (["body", "prompt"], "content_policy_violation") == (detail["loc"], detail["type"])
+
+
 def test_messages_about_other_errands_change_nothing(attendant, slot, jobs, outputs):
     """A slot may still talk of what was taken from it."""
     id = submit(jobs)
