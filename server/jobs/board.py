@@ -16,6 +16,10 @@ from server.jobs.model import Job, JobState, LogEntry, Preview
 KEEP_ENDED = 2_000
 """Ended jobs kept in memory, about 15 KB each with the log of a 40-step video."""
 
+LONGEST_KEPT = 20_000
+"""Characters of one input field that an ended job keeps in memory: the longest prompt fits, data
+URIs do not, and 2 000 of a megabyte each would fill a small machine. The database has them all."""
+
 
 class Board:
     """Jobs by id and the order of the queue. All methods may be called from any thread."""
@@ -133,6 +137,8 @@ class Board:
         return job
 
     def _hang_up(self, job: Job) -> None:
+        if job.state.is_final:
+            job = _without_files(job)
         self._jobs[job.id] = job
         self._counts[job.state] += 1
         if job.request.idempotency_key is not None:
@@ -166,6 +172,15 @@ def _with_memories(job: Job, before: Job) -> Job:
         return job
     same = job.state is JobState.RUNNING and job.attempt == before.attempt
     return replace(job, log=before.log, preview=before.preview if same else None)
+
+
+def _without_files(job: Job) -> Job:
+    """Return *job* without the fields of its input that hold whole files."""
+    input = job.request.input
+    short = {name: value for name, value in input.items() if len(str(value)) <= LONGEST_KEPT}
+    if len(short) == len(input):
+        return job
+    return replace(job, request=replace(job.request, input=short))
 
 
 def _place(job: Job) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from server.jobs.board import Board
-from server.jobs.model import Job, JobState, LogEntry, NewJob, Preview, Priority
+from server.jobs.model import Job, JobState, LogEntry, NewJob, Prepared, Preview, Priority
 from server.reporting import cancelled
 
 
@@ -153,3 +153,32 @@ def test_forgetting_takes_a_job_from_the_counts_wherever_it_is():
 
     assert 0 == board.counts()[JobState.CANCELLED]
     assert board.get(new.id) is None
+
+
+def test_the_files_of_an_ended_job_leave_the_memory():
+    """Data URIs are megabytes, and 2 000 ended jobs are remembered."""
+    board = Board()
+    job = a_job(1)
+    files = {"prompt": "a fox", "image_url": "data:;base64," + "A" * 30_000}
+    job = replace(job, request=replace(job.request, input=files))
+
+    board.put(job)
+    assert files == board.get(job.id).request.input
+    board.put(ended(job))
+
+    assert {"prompt": "a fox"} == board.get(job.id).request.input
+
+
+def test_what_is_ready_and_what_is_not():
+    """Slots ask for the one, those who prepare jobs for the other."""
+    board = Board()
+    low, raw = a_job(1, priority=Priority.LOW), a_job(2)
+    for job in (low, raw):
+        board.put(job)
+    assert ([raw, low], False) == (board.unprepared(), board.ready())
+
+    board.put(replace(low, prepared=Prepared()))
+    assert ([raw], True) == (board.unprepared(), board.ready())
+    board.put(ended(raw))
+
+    assert ([], [low.id]) == (board.unprepared(), [job.id for job in board.live()])
