@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from wan_local.models.loras.adapter_config import adapter_config
 from wan_local.models.loras.coverage import Coverage, coverage
 from wan_local.models.loras.header import MAX_BYTES, Header, TensorInfo, read_header
 from wan_local.models.loras.layers import Expert, Layer, read_layers
-from wan_local.models.loras.products import DORA, PRODUCTS, decomposed
+from wan_local.models.loras.products import DORA, PLAIN_PAIR, PRODUCTS, decomposed
 from wan_local.models.loras.shapes import Kind, Shape
 
 _DTYPES = {
@@ -44,11 +44,23 @@ class Change:
     scale: float
     """Alpha over rank, or what takes its place."""
 
-    def delta(self, pristine: Tensor) -> Tensor:
-        """Return what is added to *pristine*, the weight in float32, on its device."""
-        parts = {name: part.to(pristine.device, torch.float32) for name, part in self.parts.items()}
-        delta = PRODUCTS[self.kind](parts).reshape(pristine.shape) * self.scale
-        return decomposed(pristine, delta, parts[DORA]) if DORA in parts else delta
+    def add_to(self, total: Tensor, scale: float, read: Callable[[], Tensor]) -> None:
+        """Add the change, times *scale*, to *total*: float32, contiguous, of the weight's shape.
+
+        *read* returns the weight without any change, for those that depend on it.
+        """
+        parts = {name: part.to(total.device, torch.float32) for name, part in self.parts.items()}
+        if self.parts.keys() == PLAIN_PAIR:
+            # Most changes are these, and for them no product of the weight's size has to be made:
+            # 0.8 s in the place of 2.0 for a feed-forward layer of A14B on one busy CPU core, where
+            # fresh pages cost more than the arithmetic.
+            rows = total.view(total.shape[0], -1)
+            rows.addmm_(parts["up"].flatten(1), parts["down"].flatten(1), alpha=scale * self.scale)
+            return
+        delta = PRODUCTS[self.kind](parts).reshape(total.shape) * self.scale
+        if DORA in parts:
+            delta = decomposed(read(), delta, parts[DORA])
+        total.add_(delta, alpha=scale)
 
 
 @dataclass(frozen=True, slots=True)

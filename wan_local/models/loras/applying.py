@@ -75,14 +75,13 @@ def _apply(
     # Asked for all weights before one is written: what takes no LoRA is refused unchanged.
     storages = {weight: storage_of(module, weight) for weight in changes}
     for weight, storage in storages.items():
-        pristine = storage.read()
-        total = torch.zeros_like(pristine)
+        total = storage.read()
         for scale, change in changes[weight]:
-            total.add_(change.delta(pristine), alpha=scale)
+            change.add_to(total, scale, storage.read)
         for name, tensor in storage.tensors.items():
             kept = originals.get(name)
             saved[name] = (tensor.data, tensor.data.clone() if kept is None else kept)
-        storage.write(total.add_(pristine))
+        storage.write(total)
 
 
 @torch.no_grad()

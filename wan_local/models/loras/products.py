@@ -10,6 +10,7 @@ from torch import Tensor
 from wan_local.models.loras.shapes import Kind
 
 DORA = "dora"
+PLAIN_PAIR = {"up", "down"}
 
 Parts = Mapping[str, Tensor]
 

@@ -26,7 +26,7 @@ class Storage:
     tensors: Mapping[str, Tensor]
     """All that is written to, by its name in the module."""
     read: Callable[[], Tensor]
-    """Returns the weight in float32."""
+    """Returns a copy of the weight, in float32 and contiguous."""
     write: Callable[[Tensor], None]
     """Puts a weight of float32 in its place."""
 
@@ -57,7 +57,10 @@ def _plain(_owner: nn.Module, name: str, weight: Tensor) -> Storage | None:
             value = value.clamp(-most, most)  # what is beyond would be stored as NaN
         weight.data.copy_(value)
 
-    return Storage({name: weight}, lambda: weight.data.float(), write)
+    def read() -> Tensor:
+        return weight.data.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+    return Storage({name: weight}, read, write)
 
 
 def _scaled_float8(owner: nn.Module, name: str, weight: Tensor) -> Storage | None:

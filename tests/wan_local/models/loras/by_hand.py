@@ -310,7 +310,8 @@ def lokr(first: str = "whole", second: str = "pair", prefix: str = "lycoris_") -
 def peft(prefix: str = "base_model.model.", **config) -> Lora:
     """PEFT's own folder: the strength stands in a file beside the weights."""
     lora = diffusers(prefix=prefix)
-    settings = {"r": RANK, "lora_alpha": 8, "use_rslora": False, **config}
+    layers = ["to_q", "to_k", "to_v", "to_out.0", "net.0.proj", "net.2"]
+    settings = {"r": RANK, "lora_alpha": 8, "use_rslora": False, "target_modules": layers, **config}
     root = math.sqrt(RANK) if settings["use_rslora"] else RANK
     for weight in lora.high:
         alpha = settings["lora_alpha"]
