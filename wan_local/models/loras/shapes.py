@@ -128,8 +128,8 @@ def _product(shapes: Mapping[str, Shape], left: str, right: str, middle: str) ->
     if middle not in shapes:
         return shapes[left][0], prod(shapes[right][1:])
     # LoCon keeps its outer half the other way round than LyCORIS's Tucker decompositions.
-    rows = shapes[left][0] if left == "up" else shapes[left][-1]
-    return rows, shapes[right][1] * prod(shapes[middle][2:])
+    rows = shapes[left][0] if left == "up" else prod(shapes[left][1:])
+    return rows, prod(shapes[right][1:]) * prod(shapes[middle][2:])
 
 
 def _factor(shapes: Mapping[str, Shape], name: str) -> tuple[int, int]:
@@ -144,10 +144,10 @@ def _require_meeting(tensors: Mapping[str, str], shapes: Mapping[str, Shape]) ->
             continue
         if middle in shapes:
             # As in `_product`: the rank is up's second side, and LyCORIS's first.
-            outer = shapes[left][1 if left == "up" else 0]
+            outer = prod(shapes[left][1:]) if left == "up" else shapes[left][0]
             meeting = shapes[middle][:2] == (outer, shapes[right][0])
         else:
-            meeting = shapes[left][1] == shapes[right][0]
+            meeting = prod(shapes[left][1:]) == shapes[right][0]
         if not meeting:
             msg = f"{tensors[left]} and {tensors[right]} have different ranks"
             raise LoraRefused(msg)

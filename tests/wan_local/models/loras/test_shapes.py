@@ -73,6 +73,12 @@ def test_a_change_fits_weights_of_its_shape_only():
             },
             "hada_w2_a belongs to a product of another shape",
         ),
+        (
+            # Found by a fuzzer: it multiplied as far as the fourth side and no farther.
+            "lokr",
+            {"lokr_w1": (12, 4), "lokr_w2_a": (4, 4, 1, 2, 2), "lokr_w2_b": (4, 12)},
+            "lokr_w2_a and lokr_w2_b have different ranks",
+        ),
         ("lora", {"down": (4, 48), "up": (48, 4), "dora": (47,)}, "dora has 47 numbers for 48x48"),
     ],
 )
