@@ -56,7 +56,7 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 # The small checkpoints have the architectures of the real ones and random weights.
-$(SMALL): weights/build_small.py weights/small_loras.py | $(VENV)/.torch
+$(SMALL): weights/build_small.py weights/small_loras.py weights/small_tokenizer.py | $(VENV)/.torch
 	$(BIN)/python weights/build_small.py
 
 # The tests of the JavaScript client skip, and say so, where there is no Node.

@@ -12,7 +12,6 @@ To add a kind, add a row to SMALL.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -21,29 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
 import torch
 from build_small_safety import build as build_classifier
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from small_loras import build_loras
-from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
-from tokenizers.models import Unigram
+from small_tokenizer import write_tokenizer
 from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 SEED = 20250728
 TEXT_DIM = 32
-
-# <pad>, </s>, <s>, <unk>: the ids of google/umt5-xxl.
-SPECIAL_TOKENS = ("<pad>", "</s>", "<s>", "<unk>")
-CORPUS = """
-a cat and a dog baking a cake together in a kitchen. the cat is carefully measuring flour while
-the dog is stirring the batter with a wooden spoon. cinematic wide shot of an astronaut riding a
-horse on the moon, slow motion, dolly zoom, golden hour, 35mm film. bright tones, overexposed,
-static, blurred details, subtitles, style, works, paintings, images, worst quality, low quality,
-jpeg compression residue, ugly, incomplete, extra fingers, deformed, still picture, many people
-Two drops of ink fall into clear water; A red balloon rises over The city at night, 2024.
-""".strip().splitlines()
 
 # What a checkpoint generates when a full size is asked for: the same shape, about a sixth of each
 # side, on the grid of its model, so that a CPU makes 81 frames in a minute rather than a day. Other
@@ -220,59 +206,6 @@ def text_encoder(vocab_size: int) -> UMT5EncoderModel:
             decoder_start_token_id=0,
         )
     )
-
-
-def write_tokenizer(folder: Path) -> int:
-    """Write a Unigram tokenizer with byte fallback and return the size of its vocabulary."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS * 20),
-        model_writer=model,
-        vocab_size=512,
-        model_type="unigram",
-        pad_id=0,
-        eos_id=1,
-        bos_id=2,
-        unk_id=3,
-        pad_piece="<pad>",
-        byte_fallback=True,
-        character_coverage=1.0,
-        minloglevel=2,
-        hard_vocab_limit=False,
-        num_threads=1,
-    )
-    (folder / "spiece.model").write_bytes(model.getvalue())
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    ids = range(pieces.get_piece_size())
-    unigram([(pieces.id_to_piece(id), pieces.get_score(id)) for id in ids]).save(
-        str(folder / "tokenizer.json")
-    )
-    names = dict(
-        zip(("pad_token", "eos_token", "bos_token", "unk_token"), SPECIAL_TOKENS, strict=True)
-    )
-    _write_json(folder / "special_tokens_map.json", names)
-    settings = {"tokenizer_class": "T5Tokenizer", "model_max_length": 512, "extra_ids": 0}
-    _write_json(folder / "tokenizer_config.json", settings | names)
-    return len(ids)
-
-
-def unigram(vocabulary: list[tuple[str, float]]) -> Tokenizer:
-    """Return the fast tokenizer over *vocabulary*, built like umt5's."""
-    tokenizer = Tokenizer(Unigram(vocabulary, unk_id=3, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.ByteFallback(),
-            decoders.Metaspace(replacement="▁", prepend_scheme="always"),
-        ]
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
-    )
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
-    return tokenizer
 
 
 T2V = "wan2.2-t2v-a14b"
