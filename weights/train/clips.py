@@ -98,18 +98,32 @@ def random_scene(generator: torch.Generator) -> Scene:
 
 
 def render(
-    scene: Scene, *, frames: int, height: int, width: int, generator: torch.Generator
+    scene: Scene,
+    *,
+    frames: int,
+    height: int,
+    width: int,
+    generator: torch.Generator,
+    part: slice = slice(None),
 ) -> Tensor:
     """Draw *scene*; what its caption leaves open is drawn from *generator*.
 
     A motion takes the whole clip, whatever its number of frames.
 
+    Args:
+        scene: What to draw.
+        frames: Of the whole clip.
+        height: Pixels.
+        width: Pixels.
+        generator: Of chance.
+        part: Which of the frames to draw.
+
     Returns:
-        [3, frames, height, width], float32 in -1..1, edges smoothed.
+        [3, frames in *part*, height, width], float32 in -1..1, edges smoothed.
     """
     chance = Chance(*torch.rand(6, generator=generator).tolist())
     x, y = _grid(height, width)
-    time = torch.linspace(0, 1, frames) if frames > 1 else torch.zeros(1)
+    time = (torch.linspace(0, 1, frames) if frames > 1 else torch.zeros(1))[part]
     short = min(height, width)
     reach = Reach(width / short, height / short)
     path = MOTIONS[scene.motion](time, SPEEDS[scene.speed], reach, chance)
