@@ -83,7 +83,7 @@ class Admission:
             start_deadline=None
             if wishes.start_within is None
             else time.time() + wishes.start_within,
-            to_prepare=bool(needs),
+            to_prepare=bool(needs) or (asked.prompt.expand and settings.expansion == "openai"),
             preview_every=settings.preview_every
             if wishes.preview_every is None
             else wishes.preview_every,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from server.dispatch.localising import endpoint_of, read_request, sources_of
 from server.dispatch.slot import Done
+from server.expansion import with_expansion
 from server.jobs.model import Job, Outcome
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts, WrongHash
@@ -57,8 +58,7 @@ class Delivery:
         endpoint, wire = read_request(job)
         plan = endpoint.plan(wire, job.request.seed, sources_of(job, endpoint.needs(wire)))
         if job.prepared is not None and job.prepared.prompt is not None:
-            prompt = replace(plan.prompt, text=job.prepared.prompt, expand=False)
-            plan = replace(plan, prompt=prompt)
+            plan = with_expansion(plan, job.prepared.prompt)
         return self._policy(replace(plan, preview_every=job.request.preview_every))
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from server.dispatch.expanding import Expanding
 from server.dispatch.localising import Localising
 from server.dispatch.preparing import Preparing, Step
+from server.expansion import open_expander
 from server.media.fetch import Fetcher
 from server.media.lora_library import LoraLibrary
 from server.media.lora_paths import Fetch, LoraFinder
@@ -21,7 +23,11 @@ def open_preparing(services: Services) -> Preparing:
         BadRule: If the setting `fetch_allow` cannot be read.
     """
     stopping = threading.Event()
-    steps: tuple[Step, ...] = (localising(services, stopping),)
+    steps: list[Step] = [localising(services, stopping)]
+    expander = open_expander(services.settings)
+    if expander is not None:
+        # After the files: a language model that can see is shown the picture.
+        steps.append(Expanding(expander))
     return Preparing(services.jobs, steps, stopping=stopping)
 
 

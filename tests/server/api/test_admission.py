@@ -274,6 +274,23 @@ def test_a_check_that_cannot_be_made_is_refused_at_once(settings):
     assert 200 == taken.status_code
 
 
+def test_a_prompt_to_expand_elsewhere_waits_for_it(settings):
+    """A slot may have the job once it is written out; other jobs are free at once."""
+    asking = {"expansion": "openai", "expansion_url": "http://127.0.0.1:9/v1"}
+    opened = open_services(settings.model_copy(update=asking))
+    try:
+        with TestClient(create_app(opened), base_url="http://localhost:8900") as client:
+            for body in ({"enable_prompt_expansion": True}, {}):
+                client.post(f"/queue/{T2V}", json={"prompt": "a cat", **body})
+        waiting = opened.jobs.unprepared()
+        claimed = opened.jobs.claim("gpu0", frozenset())
+    finally:
+        opened.close()
+
+    assert [True] == [job.request.input["enable_prompt_expansion"] for job in waiting]
+    assert not claimed.request.input["enable_prompt_expansion"]
+
+
 def test_damaged_weights_are_the_servers_fault(client, weights_dir):
     """The request is fine; somebody has to repair the server."""
     (weights_dir / "wan2.2-t2v-a14b" / "vae" / "config.json").unlink()

@@ -11,8 +11,10 @@ from server.jobs.model import JobState, NewJob
 from server.media.fetch_policy import BadRule
 from server.services import open_services
 from tests.server.dispatch.conftest import wait_until
+from tests.server.language_server import running
 from tests.wan_local.media.files import picture
 
+T2V = "fal-ai/wan/v2.2-a14b/text-to-video"
 I2V = "fal-ai/wan/v2.2-a14b/image-to-video"
 LORA = "fal-ai/wan/v2.2-a14b/text-to-video/lora"
 
@@ -77,6 +79,20 @@ def test_loras_are_looked_for_where_the_operator_keeps_them(opened):
     wait_until(lambda: services.jobs.get(id).state.is_final)
 
     assert ["body", "loras", 0, "path"] == services.jobs.get(id).outcome.body["detail"][0]["loc"]
+
+
+def test_a_prompt_is_written_out_before_the_job_has_a_slot(opened):
+    """By the operator's server, and only where the client asked for it."""
+    with running() as language:
+        services, preparing = opened(expansion="openai", expansion_url=language.url)
+        preparing.start()
+        asked = submit(services, T2V, enable_prompt_expansion=True)
+        plain = submit(services, T2V)
+        wait_until(lambda: all(services.jobs.get(id).prepared for id in (asked, plain)))
+
+    assert "a red cat runs" == services.jobs.get(asked).prepared.prompt
+    assert None is services.jobs.get(plain).prepared.prompt
+    assert 1 == len(language.asked)
 
 
 def test_a_rule_that_cannot_be_read_stops_the_start(opened):
