@@ -21,6 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from wan_local.catalog import MODELS
+from wan_local.geometry import generated_frames
 
 A_BREATH = 1 + 1e-9
 """Guidance that turns diffusers' second pass on without pushing.
@@ -77,7 +78,8 @@ def run(pipeline, plan, **given):
     """Call *pipeline* with the words and numbers of *plan*."""
     spec = plan.sampling
     high = spec.guidance_high
-    arguments = {"num_frames": plan.num_frames}
+    # diffusers rounds down to 4k+1, and we round up and cut.
+    arguments = {"num_frames": generated_frames(plan.num_frames)}
     if isinstance(pipeline, WanVideoToVideoPipeline):
         arguments = {}
     elif spec.boundary is not None:
