@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from server.cli.exits import ENGINE_EXITS, Exit, give_up
 from server.media.artifacts import Artifacts
 from server.media.fetch import Fetcher
+from server.media.finding import find_source
 from server.media.inputs import Inputs
 from server.media.lora_library import LoraLibrary
-from server.media.lora_paths import LoraFinder
+from server.media.lora_paths import Fetch, LoraFinder
 from server.media.sources import Need, Source, Sources
 from server.settings import Settings
 from wan_local.errors import WanLocalError
-from wan_local.media import probe_media
 
 _EVERYWHERE = (Path("/"),)
 
@@ -35,29 +36,27 @@ def find_sources(settings: Settings, folder: Path, needs: Iterable[Need]) -> Sou
     open_handed = settings.model_copy(update={"fetch_public": True, "fetch_roots": _EVERYWHERE})
     inputs, artifacts = Inputs(folder / "inputs"), Artifacts(folder / "files")
     with closing(Fetcher(inputs, artifacts, open_handed)) as fetcher:
-        loras = LoraFinder(
-            LoraLibrary(settings.weights_dir / "loras"),
-            _EVERYWHERE,
-            settings.hub_cache,
-            fetcher.fetch,
-        )
-        return {need.url: _find(need, fetcher, loras, settings.max_upload_bytes) for need in needs}
+        return {need.url: _find(need, fetcher, settings) for need in needs}
 
 
-def _find(need: Need, fetcher: Fetcher, loras: LoraFinder, max_bytes: int) -> Source:
+def _find(need: Need, fetcher: Fetcher, settings: Settings) -> Source:
+    library = LoraLibrary(settings.weights_dir / "loras")
+
+    def find_lora(address: str, fetch: Fetch) -> Source:
+        return LoraFinder(library, _EVERYWHERE, settings.hub_cache, fetch).find(address)
+
+    _require_place(need)
+    here = replace(need, url=_from_here(need.url))
     try:
-        if need.kind == "lora":
-            return loras.find(_from_here(need.url))
-        _require_place(need)
-        fetched = fetcher.fetch(_from_here(need.url), max_bytes)
-        info = probe_media(fetched.path, need.kind)
+        return find_source(here, fetcher.fetch, find_lora, settings.max_input_bytes)
     except WanLocalError as error:
         give_up(ENGINE_EXITS.get(type(error).__name__, Exit.FAILED), f"{need.field}: {error}")
-    return Source(str(fetched.path), fetched.sha256, info)
 
 
 def _require_place(need: Need) -> None:
-    if not need.url.lower().startswith(("http://", "https://", "data:", "file://")):
+    """End the command if *need* is a path to nothing; a LoRA may have a name besides."""
+    is_url = need.url.lower().startswith(("http://", "https://", "data:", "file://"))
+    if need.kind != "lora" and not is_url:
         path = Path(need.url).expanduser()
         if not path.is_file():
             give_up(Exit.USAGE, f"{need.field}: {path} is not a file, and no URL either")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,13 +14,9 @@ from server.endpoints import Endpoint, find_endpoint
 from server.jobs.model import Job, JobState, Prepared
 from server.jobs.store import JobStore
 from server.media.fetch import Fetcher
-from server.media.lora_paths import Fetch
+from server.media.finding import FindLora, find_source
 from server.media.sources import Need, Source, Sources, restored_sources, stored_sources
 from wan_local.errors import InvalidPlan, WanLocalError
-from wan_local.media import probe_media
-
-FindLora = Callable[[str, Fetch], Source]
-"""A LoRA's address, and what brings files from elsewhere -> its file."""
 
 
 class Localising:
@@ -72,11 +67,7 @@ class Localising:
     def _found(self, job: Job, need: Need) -> Source:
         fetch = partial(self._fetcher.fetch, wanted=lambda: self._wants(job.id))
         try:
-            if need.kind == "lora":
-                return self._find_lora(need.url, fetch)
-            fetched = fetch(need.url, self._max_bytes)
-            info = probe_media(fetched.path, need.kind)
-            return Source(str(fetched.path), fetched.sha256, info)
+            return find_source(need, fetch, self._find_lora, self._max_bytes)
         except WanLocalError as error:
             raise BadInput(error, need.loc) from error
 
