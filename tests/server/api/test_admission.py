@@ -61,6 +61,37 @@ def test_a_bad_body_is_the_clients_mistake(client, hand, service, body):
         assert len(answer.content) < 5000
 
 
+BAD_FILES = {
+    "image-to-video": [
+        {"image_url": value} for value in (7, True, [], {}, ["https://a/b.png"], "", " ", "a\0b")
+    ]
+    + [{"end_image_url": value} for value in (7, [], "a\0b")],
+    "video-to-video": [{"video_url": {"url": "https://a/b.mp4"}}, {"strength": 1.01}],
+    "text-to-video/lora": [
+        {"loras": value}
+        for value in ("style", {"path": "a"}, ["a"], [{}], [{"path": 7}], [{"path": "a"}] * 17)
+    ],
+    "text-to-image": [
+        {"image_size": value}
+        for value in ("big", 7, [64, 64], {"width": -1}, {"width": 9e9}, {"height": "x"})
+    ],
+}
+
+
+@pytest.mark.parametrize("task", BAD_FILES)
+def test_a_bad_file_or_size_is_the_clients_mistake(client, hand, task):
+    """At the field that it stands in, one entry each, in the queue and in `run`."""
+    whole = {"prompt": "a", "image_url": "https://a/b.png", "video_url": "https://a/b.mp4"}
+    for change in BAD_FILES[task]:
+        for service in ("queue", "run"):
+            answer = client.post(f"/{service}/fal-ai/wan/v2.2-a14b/{task}", json=whole | change)
+            [field] = change
+
+            assert 422 == answer.status_code, change
+            assert [["body", field]] == [error["loc"][:2] for error in answer.json()["detail"]]
+    assert 0 == hand.queued()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "type", "ctx"),
     [
