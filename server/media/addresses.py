@@ -18,13 +18,16 @@ import httpcore
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 
-# Never a web server anyone meant: "this network", link-local (cloud metadata lives there, and at
-# the two single addresses), multicast.
+# Never a web server anyone meant: "this network", link-local (cloud metadata lives there, at the two
+# single addresses and at 192.0.0.192), multicast. Python up to 3.11.7 takes all of 192.0.0.0/24 but
+# its first eight for global, and the local form of NAT64 too.
 _NEVER = tuple(
     ipaddress.ip_network(net)
     for net in (
         "0.0.0.0/8",
         "169.254.0.0/16",
+        "192.0.0.0/24",
+        "64:ff9b:1::/48",
         "224.0.0.0/4",
         "255.255.255.255/32",
         "100.100.100.200/32",

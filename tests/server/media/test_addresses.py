@@ -68,6 +68,8 @@ def test_this_machine_is_refused_however_it_is_spelled(host, listener):
         "169.254.169.254",  # cloud metadata
         "fd00:ec2::254",
         "100.100.100.200",
+        "192.0.0.192",  # Oracle's cloud metadata
+        "64:ff9b:1::a9fe:a9fe",
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::",
