@@ -183,6 +183,8 @@ def assert_each_is_refused(client, endpoint, bodies) -> None:
         assert "body" == detail["loc"][0], name
         assert 2 < len(detail["msg"].split()), name
         assert "Traceback" not in detail["msg"], name
+        # Said when the address has answered, if only to say that it has no such file.
+        assert "could not be downloaded" not in detail["msg"], name
 
 
 def assert_cheap(watch: Watch) -> None:
