@@ -18,8 +18,8 @@ import httpcore
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 
-# Never a web server anyone meant: "this network", link-local (cloud metadata lives there, at the two
-# single addresses and at 192.0.0.192), multicast. Python up to 3.11.7 takes all of 192.0.0.0/24 but
+# Never a web server anyone meant: "this network", link-local (cloud metadata lives there, at the
+# two single addresses and at 192.0.0.192), multicast. Python 3.11.7 takes all of 192.0.0.0/24 but
 # its first eight for global, and the local form of NAT64 too.
 _NEVER = tuple(
     ipaddress.ip_network(net)
