@@ -20,6 +20,7 @@ from wan_local.models.companions import (
     CompanionSpec,
     find_companion,
 )
+from wan_local.models.interpolators import find_interpolator
 from wan_local.plan import SafetySpec, VideoPlan
 
 Policy = Callable[[VideoPlan], VideoPlan]
@@ -34,13 +35,13 @@ def under_policy(plan: VideoPlan, settings: Settings) -> VideoPlan:
     """Return *plan* with all decided that the settings have a say in.
 
     Raises:
-        WeightsMissing: If a check has to be made and what makes it is not here; the message says
-            how to get it.
-        BadCheckpoint: If what makes it is here by half.
+        WeightsMissing: If a check, or new frames, have to be made and what makes them is not here;
+            the message says how to get it.
+        BadCheckpoint: If what makes them is here by half.
     """
     if settings.turbo_without_lora:
         plan = plan.allowing_missing_loras()
-    return _with_expander(_with_checks(plan, settings), settings)
+    return _with_interpolator(_with_expander(_with_checks(plan, settings), settings), settings)
 
 
 def classifier_folder(settings: Settings) -> Path:
@@ -136,6 +137,24 @@ def _with_expander(plan: VideoPlan, settings: Settings) -> VideoPlan:
     remarks = (fallback(reason),) if reason else ()
     prompt = replace(plan.prompt, expand=False)
     return replace(plan, prompt=prompt, remarks=(*plan.remarks, *remarks))
+
+
+def _with_interpolator(plan: VideoPlan, settings: Settings) -> VideoPlan:
+    asked = plan.interpolation
+    if asked is None or asked.frames_between == 0:
+        return plan
+    try:
+        find_interpolator(settings.weights_dir, asked.model)
+    except (WeightsMissing, BadCheckpoint) as error:
+        if settings.interpolation_without_weights == "refuse":
+            raise
+        # fal's default asks for FILM: refused, every plain request would be.
+        remark = (
+            f"interpolation with {asked.model} was asked for and left out, so there are "
+            f"{plan.num_frames} frames at {plan.fps:g} a second: {error}"
+        )
+        return replace(plan, interpolation=None, remarks=(*plan.remarks, remark))
+    return plan
 
 
 def _place(setting: Path | None, settings: Settings, spec: CompanionSpec) -> Path:

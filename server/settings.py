@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     """Let turbo endpoints run four steps on the base weights where their LoRA pair is missing, and
     say so in the log, instead of refusing them with the command that fetches it."""
 
+    interpolation_without_weights: Literal["refuse", "warn"] = "warn"
+    """What becomes of a request for new frames whose interpolator is not on this machine: refused
+    with the command that fetches it, or carried out without them and with a warning in its log."""
+
     host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback needs an API key first."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8900

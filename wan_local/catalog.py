@@ -1,7 +1,8 @@
-"""Every checkpoint the engine can run, and every LoRA an endpoint is made of, as two tables.
+"""Checkpoints, the LoRAs that endpoints are made of, and interpolators, a table each.
 
 To add a checkpoint of a known architecture, add a row to `MODELS`; boundary, channels and files are
-its fields. To add a distilled pair of LoRAs, add one to `LORAS`.
+its fields. To add a distilled pair of LoRAs, add one to `LORAS`. To add an interpolator, see
+`wan_local/interpolation`.
 """
 
 from __future__ import annotations
@@ -201,6 +202,48 @@ PREVIEW_DECODERS = {
     ]
 }
 """By the latents they read; none is needed, and without one a matrix draws the previews."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterpolatorSpec:
+    """A network that makes frames between others: any published file of it will do."""
+
+    id: str
+    """As requests and plans name it; its files lie in WEIGHTS_DIR/interpolation/ID."""
+    title: str
+    repo: str
+    """Hugging Face repository of a safetensors file of it."""
+    file: str
+    """The file in the repository."""
+    license: str
+    download_mb: float
+    bytes_per_pixel: int
+    """What making one frame computes in, in float16, beside the weights (counted from shapes)."""
+
+
+INTERPOLATORS = {
+    interpolator.id: interpolator
+    for interpolator in [
+        InterpolatorSpec(
+            id="rife",
+            title="RIFE 4.26",
+            repo="Comfy-Org/frame_interpolation",
+            file="frame_interpolation/rife_v4.26.safetensors",
+            license="MIT",
+            download_mb=22.7,
+            bytes_per_pixel=260,
+        ),
+        InterpolatorSpec(
+            id="film",
+            title="FILM",
+            repo="Comfy-Org/frame_interpolation",
+            file="frame_interpolation/film_net_fp16.safetensors",
+            license="Apache-2.0",
+            download_mb=68.9,
+            bytes_per_pixel=2050,
+        ),
+    ]
+}
 
 
 def model_spec(id: str) -> ModelSpec:

@@ -26,6 +26,7 @@ from wan_local.events import (
 )
 from wan_local.geometry import Size
 from wan_local.inputs import Footage, FootageKey
+from wan_local.interpolation.lending import is_interpolator, load_interpolator, smoother
 from wan_local.models.devices import compute_dtype, device_name
 from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
@@ -43,7 +44,6 @@ from wan_local.stages.latents import initial_latents, noised
 from wan_local.stages.preview import WatchedSolver, open_decoder, with_previews
 from wan_local.stages.prompt import MAX_TOKENS, TokenIds, encode_prompt, tokenize
 from wan_local.stages.schedule import Leg, Solver, schedule, split_by_expert
-from wan_local.stages.unbuilt import not_done
 from wan_local.tensors import Latents, PromptEmbeds
 from wan_local.vetting import is_companion, load_companion, output_check, vetted
 
@@ -137,11 +137,7 @@ class Engine:
         texts = [
             tokenize(checkpoint.tokenizer, t) for t in (plan.prompt.text, plan.prompt.negative)
         ]
-        for sentence in [
-            *_deviations(plan, checkpoint, size, texts),
-            *loras.warnings,
-            *not_done(plan),
-        ]:
+        for sentence in [*_deviations(plan, checkpoint, size, texts), *loras.warnings]:
             yield Warned(sentence)
         first = plan.sampling.steps - plan.steps_run
         solver = schedule(plan.sampling, checkpoint.scheduler, first=first)
@@ -254,12 +250,16 @@ class Engine:
         self, plan: VideoPlan, latents: Latents, output: Path
     ) -> Generator[Event, None, Clip]:
         spec = model_for(plan)
-        room = vae_room(spec, _size_of(latents, spec))
+        size = _size_of(latents, spec)
         with (
-            self._models.hold(f"{plan.model}/vae", room=room) as vae,
+            self._models.hold(f"{plan.model}/vae", room=vae_room(spec, size)) as vae,
+            smoother(plan.interpolation, size, self._models) as smoothing,
             output_check(plan, self._models) as check,
         ):
-            return (yield from render(vae, latents, plan, output, check=check))
+            clip = yield from render(vae, latents, plan, output, smoothing=smoothing, check=check)
+            if smoothing is not None and smoothing.shortage is not None:
+                yield Warned(smoothing.shortage)
+            return clip
 
     def _take_loras(self, plan: VideoPlan, checkpoint: Checkpoint) -> Selection:
         if not plan.loras:
@@ -282,6 +282,8 @@ class Engine:
     def _load(self, name: str) -> nn.Module:
         if is_companion(name):
             return load_companion(name, compute_dtype(self._device))
+        if is_interpolator(name):
+            return load_interpolator(name, self._weights_dir, self._device)
         model, component = name.split("/")
         folder = self._checkpoint(model).folder
         return load_component(folder, component, compute_dtype(self._device))

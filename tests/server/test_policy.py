@@ -9,7 +9,7 @@ from server.settings import Settings
 from tests.wan_local.plans import a_plan
 from wan_local.errors import BadCheckpoint, WeightsMissing
 from wan_local.models.companions import EXPANDER, IMAGE_CLASSIFIER, TEXT_CLASSIFIER
-from wan_local.plan import PromptSpec, SafetySpec, SourceFile
+from wan_local.plan import InterpolationSpec, PromptSpec, SafetySpec, SourceFile
 
 BOTH = SafetySpec(check_input=True, check_output=True)
 INPUT = SafetySpec(check_input=True)
@@ -233,3 +233,41 @@ def test_folders_are_in_the_weights_directory_unless_set(tmp_path):
         classifier_folder(elsewhere),
         expander_folder(elsewhere),
     )
+
+
+FILM = InterpolationSpec(model="film", frames_between=1)
+
+
+def test_new_frames_without_weights_are_left_out_and_said(bare):
+    """Fal's default asks for FILM: on a machine without it, every plain request does."""
+    plan = under_policy(a_plan(interpolation=FILM, num_frames=81), bare())
+
+    assert plan.interpolation is None
+    (remark,) = plan.remarks
+    assert "interpolation with film was asked for and left out" in remark
+    assert "81 frames at 16 a second" in remark
+    assert "hf download Comfy-Org/frame_interpolation" in remark
+
+
+def test_new_frames_without_weights_can_be_refused(bare):
+    """For an operator who would rather hear of it than sell half of the frames."""
+    with pytest.raises(WeightsMissing, match="hf download"):
+        under_policy(a_plan(interpolation=FILM), bare(interpolation_without_weights="refuse"))
+
+
+@pytest.mark.parametrize("weights", ["refuse", "warn"])
+def test_new_frames_with_weights_are_made(bare, tmp_path, weights):
+    """Looked for by name only; the engine reads the file."""
+    folder = tmp_path / "bare" / "interpolation" / "film"
+    folder.mkdir(parents=True)
+    (folder / "film_net_fp16.safetensors").write_bytes(b"x")
+    plan = a_plan(interpolation=FILM)
+
+    assert plan == under_policy(plan, bare(interpolation_without_weights=weights))
+
+
+def test_no_new_frames_need_no_weights(bare):
+    """num_interpolated_frames=0 is how to ask for none."""
+    plan = a_plan(interpolation=InterpolationSpec(model="rife", frames_between=0))
+
+    assert plan == under_policy(plan, bare(interpolation_without_weights="refuse"))

@@ -35,7 +35,7 @@ from wan_local.events import (
     Warned,
 )
 from wan_local.geometry import Size
-from wan_local.plan import InterpolationSpec, LoraRef, PromptSpec
+from wan_local.plan import LoraRef, PromptSpec
 from wan_local.video.probe import probe
 
 CPU = torch.device("cpu")
@@ -144,13 +144,11 @@ def test_what_is_not_done_is_said_in_the_log(engine, tmp_path):
     """The client that asked for it must be able to find out."""
     plan = a_plan(
         steps=1,
-        interpolation=InterpolationSpec(model="rife", frames_between=1),
         prompt=PromptSpec(text="cat " * 600, negative="dog " * 600),
     )
     said = " ".join(e.message for e in of_kind(Warned, engine.run(plan, tmp_path / "a.mp4")))
 
     assert "a small test checkpoint, not Wan 2.2" in said
-    assert "interpolation with rife" in said
     assert "the prompt has" in said
     assert "the negative prompt has" in said
     assert "tokens and the model reads 512" in said

@@ -1,0 +1,65 @@
+"""Synthetic motion, and the flow that is said to be its truth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wan_local.interpolation.warp import backward_warp
+from weights.train.motion import Difficulty, textures, triplets
+
+STEADY = Difficulty(shift=10, warp=0.05)
+
+
+def scenes(seed=0, count=8, size=64, difficulty=STEADY, **wishes):
+    generator = torch.Generator().manual_seed(seed)
+    return triplets(textures(6, generator), count, size, difficulty, generator, **wishes)
+
+
+def test_the_seed_decides_everything():
+    """A network has to be made again from its seed, bit for bit."""
+    assert torch.equal(scenes(3).middle, scenes(3).middle)
+    assert not torch.equal(scenes(3).middle, scenes(4).middle)
+
+
+def test_pictures_are_pictures():
+    """In the range the networks are shown at work, and none of them empty."""
+    triplet = scenes()
+    for frame in (triplet.first, triplet.middle, triplet.second):
+        assert (8, 3, 64, 64) == tuple(frame.shape)
+        assert 0 <= frame.min() < frame.max() <= 1
+        assert frame.flatten(1).std(1).min() > 0.01
+
+
+def test_following_the_flow_leads_to_the_same_thing():
+    """What the loss calls a wrong flow must be wrong."""
+    triplet = scenes()
+    velocity = triplet.velocity[1]
+    ways = (-triplet.time * velocity, (1 - triplet.time) * velocity)
+    frames = (triplet.first, triplet.second)
+    followed = [
+        (backward_warp(frame, way) - triplet.middle).abs()
+        for frame, way in zip(frames, ways, strict=True)
+    ]
+    stayed = [(frame - triplet.middle).abs() for frame in frames]
+
+    # The better of the two: what is covered in one frame is seen in the other.
+    assert torch.minimum(*followed).median() < 0.3 * torch.maximum(*stayed).median()
+    assert torch.minimum(*followed).mean() < 0.3 * torch.maximum(*stayed).mean()
+
+
+def test_what_stands_still_has_no_flow():
+    """And all three frames are one."""
+    triplet = scenes(difficulty=Difficulty(0, 0))
+
+    assert torch.allclose(triplet.first, triplet.second, atol=1e-6)
+    assert max(float(velocity.abs().max()) for velocity in triplet.velocity) == 0
+
+
+@pytest.mark.parametrize("halfway", [True, False])
+def test_the_middle_is_where_it_is_said_to_be(halfway):
+    """FILM knows half-way only; RIFE is to know all times."""
+    times = scenes(count=64, size=16, halfway=halfway).time.unique()
+
+    assert halfway == (len(times) == 1)
+    assert 0.5 in times.tolist()
