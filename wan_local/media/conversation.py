@@ -20,6 +20,7 @@ from wan_local.geometry import Size
 from wan_local.media.info import MediaInfo, MediaKind, MediaLimits
 
 _LONGEST_LINE = 10_000  # bytes
+_DAMAGED = "The file cannot be decoded: it is damaged"
 
 
 class Conversation:
@@ -88,8 +89,7 @@ class Conversation:
     def info(self) -> MediaInfo:
         """Return what the file is: the first thing that is said."""
         self._expect(b"I")
-        values = self._line()
-        return MediaInfo(**values | {"size": Size(**values["size"])})
+        return described(self._line(), self._limits)
 
     def frames(self, size: Size) -> Iterator[bytearray]:
         """Yield the frames, width × height × 3 bytes each."""
@@ -139,4 +139,18 @@ class Conversation:
         if self._process.returncode == -signal.SIGXCPU:
             msg = f"The file takes more than {self._limits.cpu_seconds} seconds to decode"
             return BadMedia(msg, type="value_error")
-        return BadMedia("The file cannot be decoded: it is damaged", type="value_error")
+        return BadMedia(_DAMAGED, type="value_error")
+
+
+def described(values: dict[str, Any], limits: MediaLimits) -> MediaInfo:
+    """Return the description that a process gave of a file.
+
+    Raises:
+        BadMedia: If no file within *limits* is like that. A decoder that a file has taken over says
+            what the file wants, and room for a frame is made by what it says.
+    """
+    info = MediaInfo(**values | {"size": Size(**values["size"])})
+    pixels = info.size.width * info.size.height
+    if pixels > max(limits.image_pixels, limits.video_pixels) or info.num_frames > limits.frames:
+        raise BadMedia(_DAMAGED, type="value_error")
+    return info

@@ -6,7 +6,7 @@ import pytest
 
 from tests.wan_local.media.files import video
 from wan_local.errors import BadMedia
-from wan_local.media.conversation import Conversation
+from wan_local.media.conversation import Conversation, described
 from wan_local.media.info import MediaLimits
 
 
@@ -67,3 +67,15 @@ def test_the_end_of_its_computing_time_is_said(tmp_path):
         os.kill(child, signal.SIGXCPU)
         with pytest.raises(BadMedia, match="takes more than 60 seconds"):
             list(conversation.frames(size))
+
+
+@pytest.mark.parametrize(
+    "lie", [{"size": {"width": 10**6, "height": 10**6}}, {"num_frames": 10**9}]
+)
+def test_a_decoder_that_was_taken_over_is_not_believed(lie):
+    """Memory is set aside for a frame as large as it says."""
+    truth = {"size": {"width": 64, "height": 48}, "kind": "video", "num_frames": 5, "fps": 16.0}
+
+    assert 5 == described(truth, MediaLimits()).num_frames
+    with pytest.raises(BadMedia, match="cannot be decoded"):
+        described(truth | lie, MediaLimits())
