@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ class Localising:
         jobs: Asked whether a job is still wanted.
         fetcher: Brings the files.
         find_lora: Finds a LoRA.
+        require_fit: Refuses a LoRA, found, that is not for the model of this id.
         max_bytes: What a picture or a video may have.
         stopping: Set when the server stops.
     """
@@ -35,6 +37,7 @@ class Localising:
         jobs: JobStore,
         fetcher: Fetcher,
         find_lora: FindLora,
+        require_fit: Callable[[Source, str], None],
         *,
         max_bytes: int,
         stopping: threading.Event,
@@ -42,6 +45,7 @@ class Localising:
         self._jobs = jobs
         self._fetcher = fetcher
         self._find_lora = find_lora
+        self._require_fit = require_fit
         self._max_bytes = max_bytes
         self._stopping = stopping
 
@@ -58,18 +62,21 @@ class Localising:
             needs = endpoint.needs(wire)
             # By URL, so that a picture which is first and last frame is fetched once.
             once = {need.url: need for need in needs}
-            sources = {url: self._found(job, need) for url, need in once.items()}
+            sources = {url: self._found(job, need, endpoint.model) for url, need in once.items()}
             endpoint.plan(wire, job.request.seed, sources)
         except WanLocalError as error:
             raise BadInput(error, ("body",)) from error
         return replace(prepared, sources=stored_sources(sources))
 
-    def _found(self, job: Job, need: Need) -> Source:
+    def _found(self, job: Job, need: Need, model: str) -> Source:
         fetch = partial(self._fetcher.fetch, wanted=lambda: self._wants(job.id))
         try:
-            return find_source(need, fetch, self._find_lora, self._max_bytes)
+            source = find_source(need, fetch, self._find_lora, self._max_bytes)
+            if need.kind == "lora":
+                self._require_fit(source, model)
         except WanLocalError as error:
             raise BadInput(error, need.loc) from error
+        return source
 
     def _wants(self, id: str) -> bool:
         return not self._stopping.is_set() and self._jobs.get(id).state is JobState.QUEUED

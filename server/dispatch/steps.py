@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from server.dispatch.expanding import Expanding
 from server.dispatch.localising import Localising
@@ -14,6 +15,8 @@ from server.media.lora_paths import Fetch, LoraFinder
 from server.media.sources import Source
 from server.services import Services
 from server.settings import Settings
+from wan_local.models.loras.fitting import require_fit
+from wan_local.models.weights import find_checkpoint
 
 
 def open_preparing(services: Services) -> Preparing:
@@ -33,18 +36,19 @@ def open_preparing(services: Services) -> Preparing:
 
 def localising(services: Services, stopping: threading.Event) -> Localising:
     """Return the step that brings the files of a request here."""
-    settings = services.settings
+    settings, loras = services.settings, _Loras(services.settings)
     return Localising(
         services.jobs,
         Fetcher(services.inputs, services.artifacts, settings),
-        _Loras(settings).find,
+        loras.find,
+        loras.require_fit,
         max_bytes=settings.max_input_bytes,
         stopping=stopping,
     )
 
 
 class _Loras:
-    """Where the operator keeps LoRAs."""
+    """Where the operator keeps LoRAs, and what they have to fit."""
 
     def __init__(self, settings: Settings) -> None:
         self._library = LoraLibrary(settings.weights_dir / "loras")
@@ -54,3 +58,7 @@ class _Loras:
         settings = self._settings
         finder = LoraFinder(self._library, settings.lora_roots, settings.hub_cache, fetch)
         return finder.find(address)
+
+    def require_fit(self, source: Source, model: str) -> None:
+        # Told from headers: a LoRA for another model is refused before its job waits for a GPU.
+        require_fit(Path(source.path), find_checkpoint(self._settings.weights_dir, model))

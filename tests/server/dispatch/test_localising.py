@@ -46,8 +46,11 @@ def localise(jobs, tmp_path):
             raise LoraRefused(msg)
         return Source("/loras/my-style.safetensors", "a" * 64)
 
+    def fits(source, model):
+        assert ("/loras/my-style.safetensors", "wan2.2-t2v-a14b") == (source.path, model)
+
     stopping = threading.Event()
-    step = Localising(jobs, fetcher, find_lora, max_bytes=10**6, stopping=stopping)
+    step = Localising(jobs, fetcher, find_lora, fits, max_bytes=10**6, stopping=stopping)
     step.stopping = stopping
     return step
 

@@ -12,6 +12,7 @@ from server.media.fetch_policy import BadRule
 from server.services import open_services
 from tests.server.dispatch.conftest import wait_until
 from tests.server.language_server import running
+from tests.server.media.lora_files import PAIR, a_lora
 from tests.wan_local.media.files import picture
 
 T2V = "fal-ai/wan/v2.2-a14b/text-to-video"
@@ -99,3 +100,25 @@ def test_a_rule_that_cannot_be_read_stops_the_start(opened):
     """Better than a server that allows less, or more, than its operator thinks."""
     with pytest.raises(BadRule, match="fetch_allow"):
         opened(fetch_allow=("*.studio.lan",))
+
+
+def test_a_lora_for_another_model_ends_its_job_before_a_gpu_is_asked_for(opened, weights, tmp_path):
+    """Its header says so; a queue of hours would say it later."""
+    shapes = {
+        f"diffusion_model.blocks.0.self_attn.q.lora_{half}.weight": shape
+        for half, shape in (("A", [4, 3072]), ("B", [3072, 4]))
+    }
+    for name, lora in (("fits", PAIR), ("of-5b", shapes)):
+        a_lora(tmp_path / f"{name}.safetensors", lora)
+    services, preparing = opened(weights_dir=weights, lora_roots=(tmp_path,))
+    preparing.start()
+    fits, refused = (
+        submit(services, LORA, loras=[{"path": str(tmp_path / f"{name}.safetensors")}])
+        for name in ("fits", "of-5b")
+    )
+
+    wait_until(lambda: services.jobs.get(fits).prepared)
+    wait_until(lambda: services.jobs.get(refused).state.is_final)
+    outcome = services.jobs.get(refused).outcome
+    assert (422, "value_error") == (outcome.status_code, outcome.error_type)
+    assert "it is for Wan 2.2 TI2V-5B (inner dimension 3072)" in outcome.error

@@ -13,11 +13,21 @@ from wan_local.models.loras.adapter_config import adapter_config
 from wan_local.models.loras.coverage import Coverage, coverage
 from wan_local.models.loras.files import expert_shapes
 from wan_local.models.loras.header import open_header
-from wan_local.models.loras.layers import read_layers
+from wan_local.models.loras.layers import Reading, read_layers
 
 
 def fit(path: Path, checkpoint: Path) -> Coverage:
     """Return what of the LoRA at *path* changes an expert of the *checkpoint* in this folder.
+
+    Raises:
+        LoraRefused: If it is no LoRA for it, or nothing of it is left.
+        BadCheckpoint: If the checkpoint's own files cannot be read.
+    """
+    return coverage(require_fit(path, checkpoint), sha256_of(path))
+
+
+def require_fit(path: Path, checkpoint: Path) -> Reading:
+    """Return what the LoRA at *path* does to an expert of the *checkpoint* in this folder.
 
     Raises:
         LoraRefused: If it is no LoRA for it, or nothing of it is left.
@@ -29,7 +39,7 @@ def fit(path: Path, checkpoint: Path) -> Coverage:
     if not reading.layers:
         msg = "none of its keys changes this model"
         raise LoraRefused(msg)
-    return coverage(reading, sha256_of(path))
+    return reading
 
 
 def sha256_of(path: Path) -> str:
