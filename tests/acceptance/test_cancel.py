@@ -7,6 +7,7 @@ yields too seldom, or a child that nobody kills, would show.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -18,6 +19,7 @@ import pytest
 from tests.contract.sync_client import ENDPOINT
 from tests.running_server import running_server
 from tests.server.dispatch.conftest import wait_until
+from tests.shared_data import shared
 
 LONG = {
     "prompt": "a cat",
@@ -81,6 +83,11 @@ def frozen(pid):
     return state == "T"
 
 
+def stuck(lines):
+    """Return whether the last two lines are of decoding, and the same."""
+    return lines[-1].startswith("decode ") and lines[-1] == lines[-2]
+
+
 def cancel(client, job):
     """Cancel the job, wait for its end, and return the seconds that took."""
     began = time.monotonic()
@@ -112,14 +119,35 @@ def test_a_cancel_while_frames_are_decoded(server, client):
     assert_nothing_is_left(server, client)
 
 
+@pytest.fixture
+def rife(server, weights):
+    """Put a small RIFE where the server looks for one."""
+    source = shared("data/weights/mini_rife_fp16.safetensors")
+    folder = weights / "interpolation" / "rife"
+    folder.mkdir(parents=True)
+    (folder / "rife.safetensors").symlink_to(source)
+    yield
+    shutil.rmtree(weights / "interpolation")
+
+
+def test_a_cancel_while_frames_are_interpolated(server, client, rife):
+    """Four new frames for each pair are most of the work, and of the wait."""
+    job = submit(client, interpolator_model="rife", num_interpolated_frames=4)
+    wait_until(lambda: any(line.endswith("/801") for line in log_of(client, job)), 120)
+    took = cancel(client, job)
+
+    print(f"cancelled in interpolation: gone after {took:.2f} s")
+    assert_nothing_is_left(server, client)
+
+
 def test_a_cancel_while_ffmpeg_is_behind(server, client):
     """The frames are out, or wait in line: the encoder that has stopped must not be waited for."""
-    job = submit(client)
+    job = submit(client, resolution="480p")
     encoder = wait_until(lambda: encoders(server), 120)[0]
     os.kill(encoder, signal.SIGSTOP)
     wait_until(lambda: frozen(encoder))
     # The pipe and the belt fill up; then the engine says the same again and again.
-    time.sleep(1)
+    wait_until(lambda: stuck(log_of(client, job)), 120)
     took = cancel(client, job)
 
     print(f"cancelled in encode: gone after {took:.2f} s")
