@@ -33,3 +33,17 @@ def vae_room(spec: ModelSpec, size: Size) -> int:
     ten convolutions.
     """
     return size.width * size.height * spec.vae_width * 4 * (8 * 4 + 10 * 2)
+
+
+def vae_tiles(spec: ModelSpec, size: Size, free: int | None) -> int:
+    """Return into how many rows and columns decoding is cut to fit into *free* bytes.
+
+    1 is whole. A tile takes its share of the room, and a margin for what its layers see around it;
+    what the other tiles remember waits in the host's memory. Beyond 4×4 a tile would be mostly
+    margin. Where *free* is None, the device computes in the host's memory, which pages.
+    """
+    needed = vae_room(spec, size)
+    if free is None or needed <= free:
+        return 1
+    margin = 1.3
+    return next((tiles for tiles in (2, 3) if needed * margin / tiles**2 <= free), 4)

@@ -114,6 +114,11 @@ class Residency:
         """Components in use at this moment; empty between plans."""
         return frozenset(self._held)
 
+    @property
+    def free(self) -> int | None:
+        """Bytes that can be allocated on the device now; None if its memory is the host's."""
+        return None if self._memory is None else self._memory.free()
+
     def load(self, name: str) -> None:
         """Bring *name* into host memory, if it is not there yet."""
         if name not in self._components:

@@ -9,6 +9,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
 from torch import Tensor, nn
 
+from wan_local.models.tiled_decoder import TiledDecoder
 from wan_local.tensors import Latents, Pictures, Pixels
 
 
@@ -23,14 +24,15 @@ class Vae(Protocol):
 
 @torch.inference_mode()
 def decode_pictures(
-    vae: Vae, latents: Latents, *, num_frames: int
+    vae: Vae, latents: Latents, *, num_frames: int, tiles: int = 1
 ) -> Generator[Pictures, None, None]:
     """Decode one latent frame at a time: a chunk of one picture, then chunks of four.
 
-    Stops after *num_frames*; what the last chunk has beyond that is cut off.
+    Stops after *num_frames*; what the last chunk has beyond that is cut off. With *tiles*, in so
+    many rows and columns of pieces.
     """
     done = 0
-    for pixels in decode_pixels(vae, denormalize(vae, latents)):
+    for pixels in decode_pixels(vae, denormalize(vae, latents), tiles=tiles):
         pictures = (pixels[0] * 0.5 + 0.5).transpose(0, 1)[: num_frames - done]
         done += len(pictures)
         yield pictures
@@ -39,22 +41,39 @@ def decode_pictures(
 
 
 @torch.inference_mode()
-def decode_pixels(vae: Vae, latents: Tensor) -> Generator[Pixels, None, None]:
+def decode_pixels(vae: Vae, latents: Tensor, *, tiles: int = 1) -> Generator[Pixels, None, None]:
     """Yield the chunks whose concatenation is, to the bit, `vae.decode(latents).sample`.
 
-    Wan 2.1's VAE and 2.2's alike: the latter decodes to patches of 2×2 pixels, laid out here. Each
-    convolution remembers the last two frames it saw. That memory is kept here and not on the
-    module, so an abandoned stream leaves nothing behind for the next one.
+    In *tiles*, it is that within rounding. Wan 2.1's VAE and 2.2's alike: the latter decodes to
+    patches of 2×2 pixels, laid out here.
     """
-    convolutions = sum(isinstance(part, WanCausalConv3d) for part in vae.decoder.modules())
-    memory: list[Any] = [None] * convolutions
+    decode = TiledDecoder(vae.decoder, tiles) if tiles > 1 else WholeDecoder(vae.decoder)
     hidden = vae.post_quant_conv(latents.to(vae.dtype))
     for index in range(hidden.shape[2]):
-        chunk = hidden[:, :, index : index + 1]
-        pixels = vae.decoder(chunk, feat_cache=memory, feat_idx=[0], first_chunk=index == 0)
+        pixels = decode(hidden[:, :, index : index + 1], first=index == 0)
         if vae.config.patch_size is not None:
             pixels = unpatchify(pixels, vae.config.patch_size)  # type: ignore[no-untyped-call]
         yield pixels.clamp(-1, 1)
+
+
+class WholeDecoder:
+    """Decodes one latent frame after another, as diffusers does.
+
+    Each convolution remembers the last two frames it saw. That memory is kept here and not on the
+    module, so an abandoned stream leaves nothing behind for the next one.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        self._decoder = decoder
+        convolutions = sum(isinstance(part, WanCausalConv3d) for part in decoder.modules())
+        self._memory: list[Any] = [None] * convolutions
+
+    def __call__(self, chunk: Tensor, *, first: bool) -> Tensor:
+        """Return the pixels of *chunk*, the *first* of the video or a later one."""
+        pixels: Tensor = self._decoder(
+            chunk, feat_cache=self._memory, feat_idx=[0], first_chunk=first
+        )
+        return pixels
 
 
 def denormalize(vae: Vae, latents: Latents) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from tests.wan_local.plans import FAST_WAN, I2V, T2V, TI2V
 from wan_local.catalog import MODELS
 from wan_local.geometry import Size
-from wan_local.models.footprint import expert_room, vae_room
+from wan_local.models.footprint import expert_room, vae_room, vae_tiles
 
 
 def test_an_expert_needs_room_for_each_of_its_tokens():
@@ -38,3 +38,14 @@ def test_a_default_request_leaves_room_for_one_expert_on_eighty_gigabytes(model,
     """An estimate past the card's size would evict everything, every time, for nothing."""
     assert expert_room(MODELS[model], size, 21) + weights_gb * 1e9 < 80e9
     assert vae_room(MODELS[model], size) + 2.8e9 < 80e9
+
+
+def test_a_frame_is_cut_only_when_it_does_not_fit():
+    """And into no more pieces than needed: each is decoded with a margin around it."""
+    size = Size(1280, 720)
+    room = vae_room(MODELS[T2V], size)
+
+    assert 1 == vae_tiles(MODELS[T2V], size, None)
+    assert [1, 2, 3, 4, 4] == [
+        vae_tiles(MODELS[T2V], size, int(room * share)) for share in (1, 0.9, 0.2, 0.1, 0.01)
+    ]
