@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from server.output_style import in_style
 from server.settings import Settings
 from wan_local.errors import BadCheckpoint, WanLocalError, WeightsMissing
 from wan_local.expansion import fallback
@@ -41,7 +42,8 @@ def under_policy(plan: VideoPlan, settings: Settings) -> VideoPlan:
     """
     if settings.turbo_without_lora:
         plan = plan.allowing_missing_loras()
-    return _with_interpolator(_with_expander(_with_checks(plan, settings), settings), settings)
+    plan = _with_expander(_with_checks(plan, settings), settings)
+    return in_style(_with_interpolator(plan, settings), settings)
 
 
 def classifier_folder(settings: Settings) -> Path:

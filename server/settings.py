@@ -18,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from wan_local.plan import MetadataPolicy, VideoFormat
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -127,6 +129,19 @@ class Settings(BaseSettings):
     expansion_folder: Path | None = None
     """Folder of the language model for `transformers`; by default `qwen3-4b-instruct-2507` in
     `weights_dir`."""
+
+    video_format: VideoFormat = "h264"
+    """What videos are: `h264` is what clients of the API expect. For studios: `hevc10`,
+    `prores422`, `prores4444`, `dnxhr`, `ffv1`, and zips of pictures: `png8`, `png16`, `exr`."""
+    nvenc: bool = False
+    """Let the GPU's own encoder make H.264 and HEVC, where a trial shows that it works."""
+    metadata: MetadataPolicy = "full"
+    """What a file says of how it was made: `full` is request, seed, hashes of the weights and
+    version, so that `wan-local inspect --replay` can make it again; `minimal` is the version and
+    the model; `none` is nothing."""
+    sidecar_dir: Path | None = None
+    """Folder that gets a JSON per file, named by the request's id: everything that `full` metadata
+    holds, and the timings. None by default."""
 
     max_json_bytes: Annotated[int, Field(ge=1024)] = 32 * 2**20
     """Largest request body outside uploads; data URIs travel in it."""

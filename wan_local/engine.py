@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +28,15 @@ from wan_local.geometry import Size
 from wan_local.inputs import Footage, FootageKey
 from wan_local.interpolation.lending import is_interpolator, load_interpolator, smoother
 from wan_local.models.devices import compute_dtype, device_name
-from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room
+from wan_local.models.footprint import TEXT_ENCODER_BYTES, expert_room, vae_room, vae_tiles
+from wan_local.models.hashes import Hashes
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
 from wan_local.models.loras.files import expert_shapes
 from wan_local.models.loras.shelf import LoraShelf, Selection
 from wan_local.models.recent import Recent
 from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
+from wan_local.record import Record, make_record, tags, to_json
 from wan_local.rendering import Clip, render
 from wan_local.stages.condition import WAYS, Condition, WordsAlone
 from wan_local.stages.denoise import Guidance, denoise
@@ -74,6 +76,7 @@ class Engine:
         memory = CudaMemory(device) if device.type == "cuda" else None
         self._models = Residency(self._load, device, memory)
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._hashes = Hashes()
         self._forget()
 
     @property
@@ -103,7 +106,8 @@ class Engine:
             latents = yield from self.sample(plan, clock)
 
             yield clock.start(Stage.DECODE)
-            clip = yield from self._render(plan, latents, output)
+            record = yield from self._record(plan)
+            clip = yield from self._render(plan, latents, output, tags(record, plan))
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(error, clock.stage, plan, self._device) from error
         yield Finished(
@@ -114,6 +118,7 @@ class Engine:
             seed=plan.sampling.seed,
             timings=clock.stop(),
             prompt=plan.prompt.text,
+            record=to_json(record) if plan.record else "",
         )
 
     def sample(self, plan: VideoPlan, clock: Stopwatch) -> Generator[Event, None, Latents]:
@@ -246,8 +251,19 @@ class Engine:
             yield Warned(f"previews are drawn without their decoder: {error}")
         return (yield from with_previews(steps, solver, decoder, every=plan.preview_every))
 
+    def _record(self, plan: VideoPlan) -> Generator[Event, None, Record]:
+        """Look the weights' hashes up; only a file that nobody has hashed yet takes a while."""
+        if plan.record is None:
+            return {}
+        folder, hashes = self._checkpoint(plan.model).folder, {}
+        for part in model_for(plan).components:
+            if not self._hashes.known(folder / part):
+                yield Noted(f"the weights of {part} are hashed, once, for the video's metadata")
+            hashes[part] = self._hashes.of(folder / part)
+        return make_record(plan, hashes, self.device_name)
+
     def _render(
-        self, plan: VideoPlan, latents: Latents, output: Path
+        self, plan: VideoPlan, latents: Latents, output: Path, metadata: Mapping[str, str]
     ) -> Generator[Event, None, Clip]:
         spec = model_for(plan)
         size = _size_of(latents, spec)
@@ -256,7 +272,18 @@ class Engine:
             smoother(plan.interpolation, size, self._models) as smoothing,
             output_check(plan, self._models) as check,
         ):
-            clip = yield from render(vae, latents, plan, output, smoothing=smoothing, check=check)
+            # What could be evicted is: if the room is still too small, the frame is cut to fit.
+            tiles = vae_tiles(spec, size, self._models.free)
+            clip = yield from render(
+                vae,
+                latents,
+                plan,
+                output,
+                tiles=tiles,
+                smoothing=smoothing,
+                check=check,
+                metadata=metadata,
+            )
             if smoothing is not None and smoothing.shortage is not None:
                 yield Warned(smoothing.shortage)
             return clip

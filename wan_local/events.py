@@ -121,6 +121,8 @@ class Finished:
     """Seconds spent in each stage, by the stage's name."""
     prompt: str = ""
     """The prompt that was used: the client's, or its expansion."""
+    record: str = ""
+    """How the file was made, as JSON (`wan_local/record.py`); empty if nobody asked."""
     kind: Literal["finished"] = "finished"
 
 

@@ -14,6 +14,11 @@ from wan_local.tensors import Frames
 
 # Colours at full resolution, as a client sees single pixels of a picture, and few visible blocks.
 JPEG = {"quality": 95, "subsampling": "4:4:4"}
+EXIF_IFD = 0x8769
+USER_COMMENT = 0x9286
+UNICODE = b"UNICODE\0"
+"""What a comment in UTF-16 begins with (Exif 2.32, UserComment)."""
+MOST_EXIF = 60_000  # bytes; the segment has 65,533 and other entries
 
 
 def write_picture(
@@ -48,11 +53,24 @@ def write_picture(
 
 def _options(format: PictureFormat, comment: str | None) -> dict[str, Any]:
     if format == "jpeg":
-        return JPEG | ({"comment": comment.encode()} if comment else {})
+        return JPEG | _exif(comment)
     said = PngImagePlugin.PngInfo()
     if comment:
         said.add_itxt("Comment", comment)
     return {"pnginfo": said}
+
+
+def _exif(comment: str | None) -> dict[str, Any]:
+    """Return the comment as Exif's UserComment, whose letters have two bytes each.
+
+    All of Exif has room for 64 KiB: a longer comment is left out, and its sidecar holds it.
+    """
+    words = UNICODE + (comment or "").encode("utf-16-be")
+    if not comment or len(words) > MOST_EXIF:
+        return {}
+    exif = Image.Exif()
+    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = words
+    return {"exif": exif}
 
 
 def _sync(folder: Path) -> None:

@@ -21,6 +21,7 @@ VideoFormat = Literal[
     "h264", "hevc10", "prores422", "prores4444", "dnxhr", "ffv1", "png8", "png16", "exr"
 ]
 Encoder = Literal["software", "nvenc"]
+MetadataPolicy = Literal["full", "minimal", "none"]
 
 ENDINGS: dict[VideoFormat, str] = {
     "h264": ".mp4",
@@ -176,6 +177,17 @@ class PictureSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSpec:
+    """What the file says of how it was made."""
+
+    request: str = "{}"
+    """JSON of who asked for what: endpoint, and the request after its defaults. The engine copies
+    it and reads nothing in it."""
+    policy: MetadataPolicy = "full"
+    """How much of the record goes into the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPlan:
     """All decisions for one generation.
 
@@ -214,6 +226,8 @@ class VideoPlan:
     """Sentences for the job's log: what the planner decided that the client might not expect."""
     remarks: tuple[str, ...] = ()
     """Warnings for the job's log: what the server knew beforehand that the client will not get."""
+    record: RecordSpec | None = None
+    """None if nobody wants to know; it needs the hashes of the weights."""
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:

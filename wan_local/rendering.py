@@ -8,7 +8,7 @@ the ones before that. Every generator here can be closed at any `yield`, and the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,18 +54,21 @@ class OutputCheck(Protocol):
         ...
 
 
-def render(
+def render(  # noqa: PLR0913 - each is an answer to another question
     vae: Vae,
     latents: Latents,
     plan: VideoPlan,
     output: Path,
     *,
+    tiles: int = 1,
     smoothing: Smoothing | None = None,
     check: OutputCheck | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Generator[FramesWritten | Warned, None, Clip]:
     """Carry *latents* to the video, or the picture, at *output*.
 
-    Without *smoothing*, the decoded frames are written as they are, at their own rate.
+    Decoded in *tiles* rows and columns of pieces. Without *smoothing*, the decoded frames are
+    written as they are, at their own rate. *metadata* is what the file says of itself.
 
     Raises:
         EncodingFailed: If the file cannot be written.
@@ -75,11 +78,11 @@ def render(
     fps = plan.written_fps if smoothing else plan.fps
     with ExitStack() as stack:
         pictures: Iterator[Pictures] = stack.enter_context(
-            closing(decode_pictures(vae, latents, num_frames=plan.num_frames))
+            closing(decode_pictures(vae, latents, num_frames=plan.num_frames, tiles=tiles))
         )
         if smoothing is not None:
             pictures = smoothing(pictures)
-        deep = is_deep(plan.encoding.format)
+        deep = is_deep(plan.encoding.format) and plan.picture is None
         levels = (to_levels(chunk, deep=deep) for chunk in pictures)
         frames: Iterator[Frames] = looked_at(to_host(levels), check)
         if plan.reverse:
@@ -91,14 +94,17 @@ def render(
         first = next(frames)
         size = Size(first.shape[2], first.shape[1])
         if plan.picture:
-            write_picture(first, output, plan.picture.format)
+            comment = (metadata or {}).get("comment")
+            write_picture(first, output, plan.picture.format, comment=comment)
             yield FramesWritten(1, total)
             return Clip(size, total, fps)
         encoding, sentence = settled(plan.encoding, size)
         if sentence is not None:
             yield Warned(sentence)
         open_file = SequenceWriter if encoding.format in SEQUENCES else VideoWriter
-        video: VideoWriter | SequenceWriter = open_file(output, size, fps=fps, encoding=encoding)
+        video: VideoWriter | SequenceWriter = open_file(
+            output, size, fps=fps, encoding=encoding, metadata=metadata
+        )
         stack.enter_context(video)
         yield from _encode(video, _and_the_rest(first, frames), total)
     return Clip(size, total, fps)

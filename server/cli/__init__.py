@@ -10,6 +10,7 @@ import typer
 from server.cli.doctor import doctor
 from server.cli.exits import exit_table
 from server.cli.generate import generate
+from server.cli.inspect import inspect
 from server.cli.keys import keys
 from server.cli.lora import lora
 from server.cli.models import models
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(generate)
+app.command()(inspect)
 app.command()(doctor)
 app.command()(tls)
 app.command()(models)

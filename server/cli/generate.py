@@ -43,13 +43,14 @@ from server.endpoints import ENDPOINTS, Endpoint, find_endpoint
 from server.expansion import expansion_of, open_expander, with_expansion
 from server.media.content_types import OUTPUT_TYPES
 from server.media.sources import Sources, provisional
+from server.output_style import request_of, write_sidecar
 from server.policy import under_policy
 from server.schemas.common import MAX_SEED, File
 from server.settings import Settings
 from wan_local.errors import BadCheckpoint, InvalidPlan, WeightsMissing
 from wan_local.models.loras.files import require_loras
 from wan_local.models.weights import find_checkpoint
-from wan_local.plan import VideoPlan
+from wan_local.plan import RecordSpec, VideoPlan
 
 ERRAND = Errand(job="generate", attempt=1)
 
@@ -109,6 +110,9 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
         if preview is not None:
             plan = replace(plan, preview_every=settings.preview_every or 1)
         done = _carry_out(settings, plan, output, progress)
+    if settings.sidecar_dir is not None:
+        sidecar = settings.sidecar_dir / f"{output.name}.json"
+        write_sidecar(sidecar, done.finished, sha256=done.sha256, size_bytes=done.size_bytes)
     answer = row.answer(_file(output, plan, done), done.finished)
     if as_json:
         typer.echo(orjson.dumps({"kind": "output", "output": answer}))
@@ -118,9 +122,10 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
 
 def _plan(endpoint: Endpoint, wire: BaseModel, seed: int, sources: Sources) -> VideoPlan:
     try:
-        return endpoint.plan(wire, seed, sources)
+        plan = endpoint.plan(wire, seed, sources)
     except InvalidPlan as error:
         give_up(Exit.USAGE, str(error))
+    return replace(plan, record=RecordSpec(request=request_of(endpoint.id, wire)))
 
 
 def _place(output: Path | None, plan: VideoPlan) -> Path:

@@ -101,6 +101,7 @@ def open_house(settings: Settings) -> House:
             slots,
             outputs=settings.data_dir / "outputs",
             policy=partial(under_policy, settings=settings),
+            sidecars=settings.sidecar_dir,
         )
         preparing = open_preparing(services)
         webhooks = Webhooks(

@@ -14,11 +14,12 @@ from server.jobs.model import Job, Outcome
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts, WrongHash
 from server.media.content_types import OUTPUT_TYPES
+from server.output_style import request_of, write_sidecar
 from server.policy import Policy
 from server.reporting import succeeded
 from server.schemas.common import File
 from wan_local.errors import WanLocalError
-from wan_local.plan import VideoPlan
+from wan_local.plan import RecordSpec, VideoPlan
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +36,23 @@ class Delivery:
         artifacts: Where files are stored; on the same file system as *outputs*.
         outputs: The folder.
         policy: The operator's word on each plan.
+        sidecars: Folder for a JSON about each file, if the operator wants them.
     """
 
     def __init__(
-        self, jobs: JobStore, artifacts: Artifacts, outputs: Path, *, policy: Policy
+        self,
+        jobs: JobStore,
+        artifacts: Artifacts,
+        outputs: Path,
+        *,
+        policy: Policy,
+        sidecars: Path | None = None,
     ) -> None:
         self._jobs = jobs
         self._artifacts = artifacts
         self._outputs = outputs.absolute()
         self._policy = policy
+        self._sidecars = sidecars
 
     def path(self, job: Job, plan: VideoPlan) -> Path:
         """Return where the slot should write what *plan* makes in *job*'s present attempt."""
@@ -59,7 +68,9 @@ class Delivery:
         plan = endpoint.plan(wire, job.request.seed, sources_of(job, endpoint.needs(wire)))
         if job.prepared is not None and job.prepared.prompt is not None:
             plan = with_expansion(plan, job.prepared.prompt)
-        return self._policy(replace(plan, preview_every=job.request.preview_every))
+        record = RecordSpec(request=request_of(endpoint.id, wire))
+        plan = replace(plan, preview_every=job.request.preview_every, record=record)
+        return self._policy(plan)
 
     def store(self, job: Job, done: Done) -> tuple[Outcome, str]:
         """Store the file; return the outcome that points to it, and the file's token.
@@ -87,6 +98,7 @@ class Delivery:
                 content_type=OUTPUT_TYPES[output.suffix],
                 ttl=job.request.output_ttl,
             )
+            self._write_sidecar(job, done)
         except (OSError, WrongHash) as error:
             msg = f"job {job.id}, attempt {job.attempt}: {error}"
             raise BadOutput(msg) from error
@@ -97,6 +109,12 @@ class Delivery:
             file_size=stored.size_bytes,
         )
         return succeeded(endpoint_of(job).answer(file, done.finished)), stored.token
+
+    def _write_sidecar(self, job: Job, done: Done) -> None:
+        if self._sidecars is not None:
+            self._sidecars.mkdir(parents=True, exist_ok=True)
+            path = self._sidecars / f"{job.id}.json"
+            write_sidecar(path, done.finished, sha256=done.sha256, size_bytes=done.size_bytes)
 
     def drop(self, token: str) -> None:
         """Drop a stored file whose job did not take it."""

@@ -34,6 +34,7 @@ class Dispatcher:
         slots: The GPUs.
         outputs: Folder the GPU processes write to; on the artifacts' file system.
         policy: The operator's word on each plan.
+        sidecars: Folder for a JSON about each file, if the operator wants them.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Dispatcher:
         *,
         outputs: Path,
         policy: Policy,
+        sidecars: Path | None = None,
     ) -> None:
         self._jobs = jobs
-        self._delivery = Delivery(jobs, artifacts, outputs, policy=policy)
+        self._delivery = Delivery(jobs, artifacts, outputs, policy=policy, sidecars=sidecars)
         self._slots = {slot.name for slot in slots}
         self._attendants = [Attendant(slot, jobs, self._delivery) for slot in slots]
         self._stopping = threading.Event()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from wan_local.errors import EncodingFailed
 from wan_local.pictures import write_picture
+from wan_local.video.comments import comment_of
 
 
 @pytest.fixture
@@ -40,14 +41,21 @@ def test_a_jpeg_keeps_the_edges_of_colours(frame, tmp_path):
     assert np.abs(frame[0].numpy() - shown).max() <= 16
 
 
-@pytest.mark.parametrize(("format", "field"), [("png", "Comment"), ("jpeg", "comment")])
-def test_a_picture_can_say_where_it_comes_from(frame, tmp_path, format, field):
-    """In the place that viewers and scripts look for it, in any language."""
-    write_picture(frame, tmp_path / "a", format, comment="prompt: ein Käsekuchen")
+@pytest.mark.parametrize("format", ["png", "jpeg"])
+@pytest.mark.parametrize("comment", ["prompt: ein Käsekuchen", "猫" * 20_000])
+def test_a_picture_can_say_where_it_comes_from(frame, tmp_path, format, comment):
+    """The request in the file itself, for whoever finds it without its record."""
+    write_picture(frame, tmp_path / "a", format, comment=comment)
 
-    with Image.open(tmp_path / "a") as image:
-        said = image.info[field]
-    assert "prompt: ein Käsekuchen" == (said.decode() if isinstance(said, bytes) else said)
+    assert comment == comment_of(tmp_path / "a")
+
+
+def test_a_comment_too_long_for_a_jpeg_is_left_out(frame, tmp_path):
+    """The picture is what was asked for; a sidecar has room for the rest."""
+    write_picture(frame, tmp_path / "a", "jpeg", comment="x" * 40_000)
+
+    assert None is comment_of(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_size > 0
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg"])

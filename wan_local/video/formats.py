@@ -32,7 +32,8 @@ COLOURS = (
 COLOURS_RGB = "setparams=color_primaries=bt709:color_trc=bt709:range=pc"
 
 MP4 = ("-movflags", "+faststart", "-f", "mp4")
-MOV = ("-movflags", "+faststart", "-f", "mov")
+# With QuickTime's own keys: its older user data holds no comment of more than 64 KiB.
+MOV = ("-movflags", "+faststart+use_metadata_tags", "-f", "mov")
 
 
 @dataclass(frozen=True, slots=True)

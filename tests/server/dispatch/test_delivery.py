@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import partial
 
 import pytest
@@ -183,3 +184,27 @@ def test_sweeping_leaves_running_attempts_alone(delivery, jobs, tmp_path):
     delivery.sweep()
 
     assert set(names[:2]) == {path.name for path in (tmp_path / "outputs").iterdir()}
+
+
+def test_a_sidecar_tells_what_the_file_must_not(jobs, artifacts, tmp_path):
+    """Timings differ from run to run and the same request should make the same bytes."""
+    (tmp_path / "outputs").mkdir()
+    sidecars = tmp_path / "notes" / "sidecars"
+    delivery = Delivery(jobs, artifacts, tmp_path / "outputs", policy=POLICY, sidecars=sidecars)
+    job = a_job(jobs)
+    delivery.path(job, delivery.plan(job)).write_bytes(VIDEO)
+    done = done_with(job)
+    delivery.store(job, done)
+    about = json.loads((sidecars / f"{job.id}.json").read_text())
+
+    assert ({}, done.sha256) == (about["timings"], about["file"]["sha256"])
+
+
+def test_a_plan_carries_what_was_asked_for(delivery, jobs):
+    """For the file's metadata; the engine knows nothing of endpoints."""
+    asked = json.loads(delivery.plan(a_job(jobs)).record.request)
+
+    assert ("fal-ai/wan/v2.2-a14b/text-to-video", "a fox") == (
+        asked["endpoint"],
+        asked["request"]["prompt"],
+    )
