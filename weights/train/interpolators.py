@@ -49,6 +49,8 @@ class Course:
     """Steps on crops of 64 pixels; 128 after that, as many pixels a step in all."""
     full_motion: int = 6000
     """Step from which on motion is as large as it gets."""
+    calm: int = 7250
+    """Step from which on many scenes are nearly still, as most of real video is."""
     strict_flow: int = 4000
     """Steps in which a wrong flow counts in full; less after that, when pictures matter more."""
     batch: int = 16
@@ -68,7 +70,8 @@ class Course:
         """Return how large the motion is."""
         start = min(1.0, step / (self.full_motion / 8))
         rest = min(1.0, max(0.0, (step / self.full_motion - 0.1) / 0.9))
-        return Difficulty(1.5 + 2 * start + 24 * rest, 0.03 + 0.09 * rest)
+        calm = 0.7 if step >= self.calm else 0.0
+        return Difficulty(1.5 + 2 * start + 24 * rest, 0.03 + 0.09 * rest, calm)
 
     def flow_weight(self, step: int) -> float:
         """Return how much the flow's error counts beside the picture's."""
@@ -181,13 +184,14 @@ class Training:
             lesson.loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
             self.optimizer.step()
-            self._update_average()
+            # Early, and while the rate falls, the weights soon leave what they were.
+            early_or_late = step < 2000 or step >= until - decay
+            self._update_average(0.01 if early_or_late else 0.001)
             self.done += 1
             yield lesson, triplet
 
     @torch.no_grad()
-    def _update_average(self) -> None:
-        share = 0.01 if self.done < 2000 else 0.001
+    def _update_average(self, share: float) -> None:
         for name, weight in self.net.state_dict().items():
             self.average[name].lerp_(weight, share)
 

@@ -8,7 +8,7 @@ overlapping shapes of all sizes, which have the edges and the spectrum of photog
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,8 @@ class Difficulty:
     """Largest way of a layer in pixels."""
     warp: float
     """Standard deviation of the linear map's change: turning, growing, shearing."""
+    calm: float = 0.0
+    """Share of the scenes in which everything is slower, often nearly still."""
 
 
 def textures(count: int, generator: torch.Generator) -> Tensor:
@@ -69,10 +71,14 @@ def triplets(
     """
     time = _times(count, generator) if not halfway else torch.full((count,), 0.5)
     moments = [torch.zeros(count), time, torch.ones(count)]
+    pace = _paces(count, difficulty.calm, generator)
     frames: list[Tensor] = []
     velocities: list[Tensor] = []
     for index in range(LAYERS):
         layer = _layer(bank, count, size, difficulty, generator, background=index == 0)
+        layer = replace(
+            layer, shift=layer.shift * pace[:, None], warp=layer.warp * pace[:, None, None]
+        )
         for place, moment in enumerate(moments):
             picture, velocity, cover = layer.at(moment, size)
             if index == 0:
@@ -156,6 +162,14 @@ def _outlines(count: int, generator: torch.Generator) -> Tensor:
     far = (x - off[:, :1]) ** 2 + (y - off[:, 1:]) ** 2
     rim = (1 - torch.maximum(x.abs(), y.abs())) * 12
     return torch.sigmoid((waves + 1.2 - 3 * far) * 14) * rim.clamp(0, 1)
+
+
+def _paces(count: int, calm: float, generator: torch.Generator) -> Tensor:
+    if not calm:
+        return torch.ones(count)
+    chosen = torch.rand(count, generator=generator) < calm
+    slower = torch.rand(count, generator=generator) ** 4
+    return torch.where(chosen, slower, torch.ones(count))
 
 
 def _times(count: int, generator: torch.Generator) -> Tensor:
