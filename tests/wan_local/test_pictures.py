@@ -32,7 +32,7 @@ def test_a_png_is_the_frame_to_the_bit(frame, tmp_path):
 
 
 def test_a_jpeg_keeps_the_edges_of_colours(frame, tmp_path):
-    """With colours at half resolution, red ran two pixels into the grey."""
+    """With colours at half resolution, the two columns at the edge were up to 46 levels off."""
     write_picture(frame, tmp_path / "a.jpg", "jpeg")
 
     with Image.open(tmp_path / "a.jpg") as image:
