@@ -14,6 +14,8 @@ from tests.running_server import ROOT
 from tests.server.language_server import running
 from tests.watching import assert_moving_pictures, watch
 
+I2V = "fal-ai/wan/v2.2-a14b/image-to-video"
+T2I = "fal-ai/wan/v2.2-5b/text-to-image"
 TINY = ["-i", "resolution=480p", "-i", "num_frames=17", "-i", "num_inference_steps=2"]
 TINY += ["-i", "interpolator_model=none", "--device", "cpu"]
 LONG = ["-i", "resolution=720p", "-i", "num_frames=161", "-i", "num_inference_steps=40"]
@@ -40,6 +42,40 @@ def test_a_video_without_a_server(weights, tmp_path):
     assert "step 2 of 2" in ran.stderr
     assert_moving_pictures(watch(output), 17)
     assert [output] == list(tmp_path.iterdir())
+
+
+def test_a_video_of_a_picture_that_is_here(weights, tmp_path):
+    """By its path, as the shell completes it; the video has its shape."""
+    Image.linear_gradient("L").resize((90, 160)).save(tmp_path / "fox.png")
+    arguments = ["-p", "a cat", "-i", "image_url=fox.png", "--weights-dir", weights, *TINY]
+    ran = subprocess.run(
+        [sys.executable, "-m", "server.cli", "generate", I2V, *map(str, arguments)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert 0 == ran.returncode, ran.stderr
+    assert (17, 112, 64, 3) == watch(tmp_path / "out.mp4").shape
+    assert ["fox.png", "out.mp4"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([I2V, "-i", "image_url=nowhere.png"], "image_url: nowhere.png is not a file"),
+        ([ENDPOINT, "-o", "cat.png"], "the output is a .mp4 file"),
+        ([T2I, "-o", "cat.mp4"], "the output is a .jpg file"),
+        ([T2I, "-o", "cat.png", "-i", "image_format=jpeg"], "the output is a .jpg file"),
+    ],
+)
+def test_files_that_do_not_fit_are_exit_code_2(weights, arguments, named):
+    """Before a GPU process is started."""
+    result = refuse(*arguments, "-p", "a cat", "--weights-dir", weights, "--device", "cpu")
+
+    assert 2 == result.exit_code
+    assert named in result.stderr
 
 
 def test_json_lines_end_with_the_endpoints_own_body(weights, tmp_path):
