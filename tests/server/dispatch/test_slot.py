@@ -20,6 +20,7 @@ from server.dispatch.slot import (
     Said,
 )
 from server.endpoints import ENDPOINTS
+from server.media.sources import provisional
 from wan_local.events import Finished, FramesWritten, Stage, StageStarted, StepDone, Warned
 from wan_local.geometry import Size
 
@@ -27,9 +28,13 @@ ERRAND = Errand(job="a", attempt=2)
 FINISHED = Finished("/out/a.2.mp4", Size(112, 64), 17, 16.0, 2**63 - 1, {"load": 0.5}, "a fox")
 
 
+FILES = {"image_url": "https://a/1.png", "video_url": "https://a/1.mp4"}
+
+
 def plans():
     for endpoint in ENDPOINTS.values():
-        yield endpoint.plan(endpoint.input.model_validate({"prompt": "a fox"}), 2**63 - 1, {})
+        wire = endpoint.input.model_validate({"prompt": "a fox"} | FILES)
+        yield endpoint.plan(wire, 2**63 - 1, provisional(endpoint.needs(wire)))
 
 
 @pytest.mark.parametrize("plan", list(plans()), ids=list(ENDPOINTS))
