@@ -26,7 +26,7 @@ from wan_local.pictures import write_picture
 from wan_local.plan import VideoPlan
 from wan_local.stages.decode import Vae, decode_pictures
 from wan_local.tensors import Frames, Latents, Pictures
-from wan_local.video.formats import is_deep
+from wan_local.video.formats import white_of
 from wan_local.video.nvenc import settled
 from wan_local.video.sequences import SEQUENCES, SequenceWriter
 from wan_local.video.writer import VideoWriter
@@ -82,8 +82,8 @@ def render(  # noqa: PLR0913 - each is an answer to another question
         )
         if smoothing is not None:
             pictures = smoothing(pictures)
-        deep = is_deep(plan.encoding.format) and plan.picture is None
-        levels = (to_levels(chunk, deep=deep) for chunk in pictures)
+        white = 255 if plan.picture else white_of(plan.encoding.format)
+        levels = (to_levels(chunk, white) for chunk in pictures)
         frames: Iterator[Frames] = looked_at(to_host(levels), check)
         if plan.reverse:
             spool = stack.enter_context(Spool(output.parent))
@@ -144,14 +144,15 @@ def _in_8_bits(frames: Frames) -> Frames:
 
 
 @torch.inference_mode()
-def to_levels(pictures: Pictures, *, deep: bool = False) -> Tensor:
+def to_levels(pictures: Pictures, white: int = 255) -> Tensor:
     """Round to 8 bits on the device, so that a quarter of the bytes cross to the host.
 
-    To 16 bits if *deep*, for formats that keep more than 8. Rounded, where diffusers' exporter
-    cuts off: half a level brighter on average, and exact for pictures of whole levels.
+    To 16 bits where *white* is a level beyond 255, for formats that keep more than 8. Rounded,
+    where diffusers' exporter cuts off: half a level brighter on average, and exact for pictures of
+    whole levels.
     """
-    top, dtype = (65535, torch.uint16) if deep else (255, torch.uint8)
-    levels = (pictures * top).round().clamp(0, top).to(dtype)
+    dtype = torch.uint8 if white <= 255 else torch.uint16
+    levels = (pictures * white).round().clamp(0, white).to(dtype)
     return levels.permute(0, 2, 3, 1).contiguous()
 
 

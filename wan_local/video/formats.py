@@ -44,8 +44,10 @@ class Codec:
     """Encoder, its effort and its pixel format."""
     container: tuple[str, ...]
     colours: str = COLOURS
-    deep: bool = True
-    """Whether it has more than 8 bits a channel, so that frames come to it with 16."""
+    white: int = 65280
+    """The level of white in the frames that come to it. ffmpeg takes 255 × 256 of 16 bits for it
+    when it makes brightness and colour of them, and not 65535: with that, white was 0.9 of an
+    8-bit level too bright."""
     intra: bool = True
     """Whether each frame stands alone; otherwise there is a key frame every two seconds."""
 
@@ -92,18 +94,20 @@ def _ffv1(_: EncodingSpec) -> list[str]:
 
 
 CODECS: dict[VideoFormat, Codec] = {
-    "h264": Codec(_h264, MP4, deep=False, intra=False),
+    "h264": Codec(_h264, MP4, white=255, intra=False),
     "hevc10": Codec(_hevc10, MP4, intra=False),
     "prores422": Codec(_prores("hq", "yuv422p10le"), MOV),
     "prores4444": Codec(_prores("4444", "yuv444p10le"), MOV),
     "dnxhr": Codec(_dnxhr, MOV),
-    "ffv1": Codec(_ffv1, ("-f", "matroska"), colours=COLOURS_RGB),
+    "ffv1": Codec(_ffv1, ("-f", "matroska"), colours=COLOURS_RGB, white=65535),
 }
 
 
-def is_deep(format: VideoFormat) -> bool:
-    """Return whether frames for *format* carry 16 bits a channel and not 8."""
-    return CODECS[format].deep if format in CODECS else format != "png8"
+def white_of(format: VideoFormat) -> int:
+    """Return the level of white in the frames for *format*: 8 bits a channel up to 255, or 16."""
+    if format in CODECS:
+        return CODECS[format].white
+    return 255 if format == "png8" else 65535
 
 
 def ffmpeg_arguments(
@@ -116,7 +120,7 @@ def ffmpeg_arguments(
     """
     codec = CODECS[encoding.format]
     rate = Fraction(fps).limit_denominator(1001)
-    pixels = "rgb48le" if codec.deep else "rgb24"
+    pixels = "rgb48le" if codec.white > 255 else "rgb24"
     source = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{size.width}x{size.height}"]
     tags = ["-f", "ffmetadata", "-i", str(metadata), "-map_metadata", "1"] if metadata else []
     # A key frame every two seconds, so that seeking is quick.

@@ -16,7 +16,7 @@ import imageio_ffmpeg  # type: ignore[import-untyped]
 
 from wan_local.geometry import Size
 from wan_local.plan import EncodingSpec, VideoFormat
-from wan_local.video.formats import ffmpeg_arguments, is_deep
+from wan_local.video.formats import ffmpeg_arguments, white_of
 
 TRIAL = Size(256, 256)
 SMALLEST = Size(160, 64)  # NVENC refuses pictures of less than about 145×49
@@ -43,7 +43,7 @@ def refusal(format: VideoFormat, ffmpeg: str) -> str | None:
 
     Once per process: the answer does not change while it lives.
     """
-    frames = bytes(2 * TRIAL.width * TRIAL.height * 3 * (2 if is_deep(format) else 1))
+    frames = bytes(2 * TRIAL.width * TRIAL.height * 3 * (2 if white_of(format) > 255 else 1))
     with tempfile.TemporaryDirectory(prefix="wan-local-nvenc-") as folder:
         output = Path(folder) / "trial.mp4"
         arguments = ffmpeg_arguments(TRIAL, 16, EncodingSpec(format=format, encoder="nvenc"))

@@ -9,7 +9,7 @@ from PIL import Image
 from wan_local.geometry import Size
 from wan_local.plan import ENDINGS, EncodingSpec
 from wan_local.video.comments import EXIF_IFD, UNICODE, USER_COMMENT, comment_of
-from wan_local.video.formats import CODECS, is_deep
+from wan_local.video.formats import CODECS, white_of
 from wan_local.video.png import encode_png
 from wan_local.video.sequences import SequenceWriter
 from wan_local.video.writer import VideoWriter
@@ -19,7 +19,7 @@ SIZE = Size(256, 128)
 
 
 def frames(format):
-    dtype = torch.uint16 if is_deep(format) else torch.uint8
+    dtype = torch.uint16 if white_of(format) > 255 else torch.uint8
     return torch.zeros(2, SIZE.height, SIZE.width, 3).to(dtype)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from wan_local.geometry import Size
 from wan_local.plan import ENDINGS, EncodingSpec, VideoFormat
-from wan_local.video.formats import CODECS, CRF, PRESET, ffmpeg_arguments, is_deep
+from wan_local.video.formats import CODECS, CRF, PRESET, ffmpeg_arguments, white_of
 from wan_local.video.probe import probe
 from wan_local.video.sequences import SEQUENCES
 from wan_local.video.writer import VideoWriter
@@ -21,14 +21,13 @@ CHART = Size(256, 128)  # DNxHR is no smaller
 
 
 def ramp():
-    """From dark to less dark, in steps much finer than 8 bits: 51 of its levels over 256 pixels."""
-    return np.linspace(0.1, 0.3, CHART.width)
+    """Up to white, in steps finer than 8 bits: 51 of its levels over 256 pixels."""
+    return np.linspace(0.8, 1.0, CHART.width)
 
 
 def encoded(path, format):
-    deep = is_deep(format)
-    top, dtype = (65535, np.uint16) if deep else (255, np.uint8)
-    grey = np.round(ramp() * top).astype(dtype)
+    white = white_of(format)
+    grey = np.round(ramp() * white).astype(np.uint8 if white == 255 else np.uint16)
     frames = np.broadcast_to(grey[None, None, :, None], (2, CHART.height, CHART.width, 3)).copy()
     spec = EncodingSpec(format=format, quality="maximum")
     with VideoWriter(path, CHART, fps=16, encoding=spec) as video:
@@ -104,7 +103,7 @@ def test_every_format_has_a_writer_and_an_ending():
     """A format that is only a word would fail its first job."""
     assert set(get_args(VideoFormat)) == CODECS.keys() | SEQUENCES.keys()
     assert set(get_args(VideoFormat)) == ENDINGS.keys()
-    assert {"h264", "png8"} == {name for name in get_args(VideoFormat) if not is_deep(name)}
+    assert {"h264", "png8"} == {n for n in get_args(VideoFormat) if white_of(n) == 255}
 
 
 @pytest.mark.parametrize(("format", "codec"), [("h264", "h264_nvenc"), ("hevc10", "hevc_nvenc")])
