@@ -3,8 +3,8 @@
     python -m benchmarks.colours
 
 18 patches (bars, skin, greys) over 24 frames, decoded with the matrix of BT.709 in floating point,
-so that no player's rounding is in it. Errors are in levels of 255, over the middle of each patch: at
-its edges, halved colour planes mix neighbours by design.
+so that no player's rounding is in it. Errors are in levels of 255, over the middle of each patch:
+at its edges, halved colour planes mix neighbours by design.
 """
 
 from __future__ import annotations
