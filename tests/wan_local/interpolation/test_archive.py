@@ -32,9 +32,9 @@ class Small(nn.Module):
         return x
 
 
-@pytest.fixture
-def script(tmp_path):
-    path = tmp_path / "small.pt"
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("script") / "small.pt"
     code = (
         "import sys, torch; from tests.wan_local.interpolation.test_archive import Small;"
         "torch.manual_seed(0); torch.jit.script(Small()).save(sys.argv[1])"
