@@ -37,6 +37,7 @@ from wan_local.models.companions import (
     find_companion,
 )
 from wan_local.models.weights import find_checkpoint
+from wan_local.video.nvenc import refusal
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -128,6 +129,17 @@ def check_ffmpeg(_: Settings) -> Finding:
         remedy = "unset IMAGEIO_FFMPEG_EXE to use the one that comes with imageio-ffmpeg"
         return Finding("ffmpeg", "fail", f"{path} has no libx264", remedy)
     return Finding("ffmpeg", "ok", f"{Path(path).name} with libx264")
+
+
+def check_nvenc(settings: Settings) -> Finding:
+    """The GPU's own video encoder, if it is to be used: two frames are encoded on trial."""
+    if not settings.nvenc:
+        return Finding("nvenc", "ok", "not used: the setting nvenc is off")
+    reason = refusal("h264", imageio_ffmpeg.get_ffmpeg_exe())
+    if reason is not None:
+        remedy = "set nvenc to false: videos are encoded on the CPU either way"
+        return Finding("nvenc", "warn", reason, remedy)
+    return Finding("nvenc", "ok", "two frames of H.264 were encoded on trial")
 
 
 def check_disk(settings: Settings) -> Finding:
@@ -232,6 +244,7 @@ CHECKS: list[Callable[[Settings], Finding]] = [
     check_torch,
     check_gpu,
     check_ffmpeg,
+    check_nvenc,
     check_disk,
     check_checkpoints,
     check_safety,

@@ -12,6 +12,7 @@ from server.cli.doctor import (
     check_checkpoints,
     check_expansion,
     check_keys,
+    check_nvenc,
     check_safety,
     check_tls,
     judge_expiry,
@@ -20,6 +21,7 @@ from server.cli.doctor import (
 from server.keys import KeyRing
 from server.settings import Settings
 from tests.server.language_server import running
+from wan_local.video.nvenc import refusal
 
 
 @pytest.fixture
@@ -140,3 +142,13 @@ def test_a_broken_checkpoint_is_not_taken_for_a_good_one(settings):
     (folder / "model_index.json").write_text("{}")
 
     assert "fail" == check_checkpoints(settings).verdict
+
+
+def test_the_gpus_encoder_is_tried_if_it_is_to_be_used():
+    """Where there is none, ffmpeg says why; nobody waits for a trial that nobody wants."""
+    refusal.cache_clear()
+    unused, tried = check_nvenc(Settings()), check_nvenc(Settings(nvenc=True))
+
+    assert ("ok", 0) == (unused.verdict, unused.text.count("trial"))
+    assert tried.verdict in {"ok", "warn"}
+    assert ("two frames" in tried.text) == (tried.verdict == "ok")
