@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from server.cli import app
 from server.endpoints import ENDPOINTS
-from wan_local.catalog import MODELS
+from wan_local.catalog import INTERPOLATORS, LORAS, MODELS
 
 
 def run(tmp_path, *arguments):
@@ -33,3 +33,18 @@ def test_a_checkpoint_that_is_here_is_shown_with_its_folder(weights):
 
     assert str(weights / row["id"]) == row["path"]
     assert row["problem"] is None
+
+
+def test_what_requests_may_need_beside_a_checkpoint_is_listed_too(tmp_path):
+    """Turbo without its LoRAs is refused, and film without weights adds no frames: said here."""
+    (tmp_path / "interpolation" / "rife").mkdir(parents=True)
+    (tmp_path / "interpolation" / "rife" / "rife.safetensors").write_bytes(b"x")
+    rows = {row["id"]: row for row in json.loads(run(tmp_path, "--json").output)}
+    output = run(tmp_path).output
+
+    assert {*LORAS, *INTERPOLATORS} < set(rows)
+    assert rows["rife"]["path"].endswith("rife.safetensors")
+    for missing in [*LORAS, "film", "taew2_1"]:
+        assert rows[missing]["path"] is None
+        assert rows[missing]["problem"] in output
+        assert str(tmp_path) in rows[missing]["problem"]
