@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from server.settings import Settings
 from wan_local.events import Finished
-from wan_local.plan import RecordSpec, VideoPlan
+from wan_local.plan import VideoPlan
 
 
 def request_of(endpoint: str, wire: BaseModel) -> str:
@@ -35,7 +35,9 @@ def in_style(plan: VideoPlan, settings: Settings) -> VideoPlan:
         encoder="nvenc" if settings.nvenc else "software",
     )
     unused = settings.metadata == "none" and settings.sidecar_dir is None
-    record = None if unused else replace(plan.record or RecordSpec(), policy=settings.metadata)
+    record = plan.record and replace(plan.record, policy=settings.metadata)
+    if unused:
+        record = None
     return replace(plan, encoding=encoding, record=record)
 
 
