@@ -12,6 +12,7 @@ from wan_local.events import (
     ComponentLoaded,
     Event,
     Finished,
+    FramesRead,
     FramesWritten,
     Noted,
     Previewed,
@@ -27,6 +28,7 @@ EVENTS = [
     StageStarted(Stage.DENOISE),
     ComponentLoaded("vae", 4, 4),
     TokensWritten(7, 512),
+    FramesRead(5),
     StepDone(3, 27),
     Previewed(3, 27, "/9j/"),
     FramesWritten(5, 81),
@@ -59,4 +61,5 @@ def test_an_event_survives_json(event):
 
 def test_stages_are_listed_in_travel_order():
     """Logs and timings show them in this order."""
-    assert ["check", "expand", "load", "prompt", "denoise", "decode"] == list(Stage)
+    travelled = ["check", "expand", "load", "prompt", "condition", "denoise", "decode"]
+    assert travelled == list(Stage)
