@@ -60,9 +60,11 @@ class Localising:
         try:
             endpoint, wire = read_request(job)
             needs = endpoint.needs(wire)
-            # By URL, so that a picture which is first and last frame is fetched once.
-            once = {need.url: need for need in needs}
-            sources = {url: self._found(job, need, endpoint.model) for url, need in once.items()}
+            # A picture which is first and last frame is fetched once, for the first of the fields.
+            once = {(need.url, need.kind): need for need in reversed(needs)}
+            sources = {
+                need.url: self._found(job, need, endpoint.model) for need in reversed(once.values())
+            }
             endpoint.plan(wire, job.request.seed, sources)
         except WanLocalError as error:
             raise BadInput(error, ("body",)) from error

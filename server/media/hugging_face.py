@@ -6,6 +6,7 @@ The cache is the one that `hf download` fills; it is read here and never written
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class HubFile:
             return None
         if self.file is not None:
             path = snapshot / self.file
-            return path if path.is_file() else None
+            # os.path's word: Path's raises where a name is too long for the file system.
+            return path if os.path.isfile(path) else None  # noqa: PTH113 - as above
         found = [str(path.relative_to(snapshot)) for path in snapshot.rglob("*.safetensors")]
         return snapshot / only_one(self.repo, found) if found else None
 

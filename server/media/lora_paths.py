@@ -129,7 +129,10 @@ def civitai_download(address: str) -> str | None:
     """
     if air := _AIR.fullmatch(address):
         return _download(air["version"])
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None  # https://[ and the like, which the fetcher refuses
     if parts.scheme != "https" or parts.hostname not in _CIVITAI:
         return None
     if parts.path.startswith("/api/download/models/"):

@@ -79,6 +79,8 @@ Sources = Mapping[str, Source]
 
 def provisional(needs: Iterable[Need]) -> Sources:
     """Return sources of usual sizes for *needs*, to try a plan with before anything is fetched."""
+    # LoRAs first: a URL that is named as both is looked at as a picture here, and refused later.
+    needs = sorted(needs, key=lambda need: need.kind != "lora")
     return {
         need.url: Source(f"/provisional/{need.kind}", "0" * 64, PROVISIONAL[need.kind])
         for need in needs

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from server.media.lora_paths import lora_address
 from server.media.sources import Need, Sources
@@ -59,5 +59,7 @@ def _address(lora: LoRAWeight) -> str:
 
 def _name(lora: LoRAWeight) -> str:
     """Return what to call it in the log; a URL may be as long as the file."""
-    name = lora.weight_name or PurePosixPath(urlsplit(lora.path[:1000]).path).name or "LoRA"
+    # Not by urlsplit, which raises where brackets are out of place: the fetcher refuses those.
+    bare = re.split(r"[?#]", lora.path[:1000])[0]
+    name = lora.weight_name or PurePosixPath(bare).name or "LoRA"
     return name[:80]

@@ -329,3 +329,19 @@ def test_damaged_weights_are_the_servers_fault(client, weights_dir):
 
     assert (500, "true") == (answer.status_code, answer.headers["x-fal-retryable"])
     assert "internal_server_error" == answer.json()["detail"][0]["type"]
+
+
+def test_a_lora_with_a_bracket_out_of_place_is_no_internal_error(client):
+    """It is let in, as any address is, and refused by the fetcher with its sentence."""
+    body = {"prompt": "a", "loras": [{"path": "https://[x"}]}
+
+    assert 200 == client.post(f"/queue/{T2V}/lora", json=body).status_code
+
+
+def test_one_url_as_picture_and_lora_is_no_internal_error(client):
+    """The planner asks for the picture's size, and once was given the LoRA."""
+    url = "https://example.com/a.png"
+    body = {"prompt": "a", "image_url": url, "loras": [{"path": url}]}
+    answer = client.post("/queue/fal-ai/wan/v2.2-a14b/image-to-video/lora", json=body)
+
+    assert "hf download" in answer.json()["detail"][0]["msg"]  # past the plan: no weights here

@@ -163,3 +163,18 @@ def test_a_job_of_another_release_is_refused_with_the_reason(jobs):
     job = submit(jobs, I2V, image_url="https://example.com/a.png")
     with pytest.raises(InvalidPlan, match="submit it again"):
         sources_of(job, read_request(job)[0].needs(read_request(job)[1]))
+
+
+def test_one_url_cannot_be_picture_and_lora(jobs, localise):
+    """It once ended in an internal error; now at the field of what it is not."""
+    job = submit(jobs, f"{I2V}/lora", image_url="my-style", loras=[{"path": "my-style"}])
+
+    assert ("body", "image_url") == refusal(localise, job).loc
+
+
+def test_a_bad_picture_used_twice_is_refused_at_the_first_of_its_fields(jobs, localise):
+    """It is fetched once, and clients mark one field."""
+    url = "data:image/png;base64,aaaa"
+    job = submit(jobs, I2V, image_url=url, end_image_url=url)
+
+    assert ("body", "image_url") == refusal(localise, job).loc

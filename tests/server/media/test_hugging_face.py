@@ -112,3 +112,10 @@ def test_an_answer_that_names_none_is_refused(answer, sentence):
     """A login page, or a repository of something else."""
     with pytest.raises(LoraRefused, match=sentence):
         HubFile(REPO, None).named(lambda _: answer)
+
+
+def test_a_name_that_no_file_system_takes_is_not_in_the_cache(tmp_path):
+    """It once was an internal error, and only where the repository was in the cache."""
+    cache = a_cache(tmp_path, "a.safetensors")
+
+    assert HubFile(REPO, "a" * 300).cached(cache) is None

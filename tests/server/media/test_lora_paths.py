@@ -161,3 +161,9 @@ def test_a_civitai_page_without_a_version_is_refused():
 def test_a_repository_and_a_weight_name_are_one_address(path, weight_name, address):
     """Both halves of a pair lie in one repository: by its path alone they are the same file."""
     assert address == lora_address(path, weight_name)
+
+
+@pytest.mark.parametrize("address", ["https://[x", "https://[::1/a.safetensors", "//["])
+def test_brackets_out_of_place_are_no_civitai_page(address):
+    """They once were an internal error, where the fetcher has a sentence for them."""
+    assert civitai_download(address) is None

@@ -58,3 +58,11 @@ def test_a_plan_knows_a_source_by_path_and_hash():
     source = Source("/data/a", "a" * 64)
 
     assert SourceFile(path="/data/a", sha256="a" * 64) == source.file
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_url_that_is_picture_and_lora_can_be_tried_as_a_picture(order):
+    """The planner asks for its size; that it cannot be both is found out when it is fetched."""
+    both = [IMAGE, Need(IMAGE.url, "lora", "loras.0.path")][::order]
+
+    assert Size(1280, 720) == provisional(both)[IMAGE.url].picture.size
