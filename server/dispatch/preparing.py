@@ -8,11 +8,11 @@ returns what is found now, and put it where `steps.py` lists them.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from server.dispatch.turns import Turns
 from server.jobs.model import Job, JobState, Outcome, Prepared
 from server.jobs.store import JobStore, StoreUnavailable, UnknownJob
 from server.media.fetch import NotWanted
@@ -21,13 +21,14 @@ from wan_local.errors import WanLocalError
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 4
+AT_ONCE = 16
 """Jobs that are prepared at the same time: mostly they wait for somebody else's server."""
+EACH = 4
+"""Of one owner, so that slow downloads hold up nobody else's jobs."""
 STORE_PAUSE = 1.0
 """Seconds between two attempts to write to a store that cannot be written."""
 STOP_PATIENCE = 5.0
 """Seconds that steps have to notice that the server stops."""
-_LAST = (2**31, 2**31, "")
 
 Step = Callable[[Job, Prepared], Prepared]
 
@@ -64,9 +65,7 @@ class Preparing:
         self._jobs = jobs
         self._steps = steps
         self._stopping = stopping or threading.Event()
-        self._line: queue.PriorityQueue[tuple[int, int, str]] = queue.PriorityQueue()
-        self._known: set[str] = set()
-        self._lock = threading.Lock()
+        self._turns = Turns(EACH)
         self._threads = [
             threading.Thread(target=self._work, name=f"preparing-{number}", daemon=True)
             for number in range(AT_ONCE)
@@ -85,8 +84,7 @@ class Preparing:
         """Take up no more jobs and drop those under way; the next start prepares them."""
         self._leave()
         self._stopping.set()
-        for _ in self._threads:
-            self._line.put(_LAST)
+        self._turns.close()
         deadline = time.monotonic() + STOP_PATIENCE
         for thread in self._threads:
             if thread.is_alive():  # none is, if there never was a start
@@ -99,22 +97,14 @@ class Preparing:
             return
 
     def _line_up(self, job: Job) -> None:
-        if job.state is not JobState.QUEUED or job.prepared is not None:
-            return
-        with self._lock:
-            if job.id in self._known:
-                return
-            self._known.add(job.id)
-        self._line.put((job.request.priority, job.number, job.id))
+        if job.state is JobState.QUEUED and job.prepared is None:
+            self._turns.join(job)
 
     def _work(self) -> None:
-        while True:
-            *_, id = self._line.get()
-            if self._stopping.is_set():
-                return
+        while (turn := self._turns.take()) is not None:
+            owner, id = turn
             self._see_to(id)
-            with self._lock:
-                self._known.discard(id)
+            self._turns.end(owner, id)
 
     def _see_to(self, id: str) -> None:
         try:

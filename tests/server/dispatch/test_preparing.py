@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.dispatch.preparing import AT_ONCE, BadInput, Preparing
+from server.dispatch.preparing import AT_ONCE, EACH, BadInput, Preparing
 from server.jobs.model import JobState, LogEntry, NewJob, Prepared
 from server.jobs.store import JobStore
 from server.media.fetch import NotWanted
@@ -124,12 +124,31 @@ def test_one_slow_job_holds_up_no_other(jobs, preparing):
         return prepared
 
     preparing(wait_for)
-    slow = [submit(jobs, seed=1) for _ in range(AT_ONCE - 1)]
+    slow = [submit(jobs, seed=1) for _ in range(EACH - 1)]
     quick = submit(jobs, seed=2)
     wait_until(lambda: jobs.get(quick).prepared)
 
     assert quick == jobs.claim("gpu0", frozenset()).id
     assert jobs.claim("gpu0", frozenset()) is None
+    release.set()
+    wait_until(lambda: all(jobs.get(id).prepared for id in slow))
+
+
+def test_one_owners_slow_jobs_hold_up_nobody_elses(jobs, preparing):
+    """Sixty downloads of ten minutes each were two and a half hours for all the others."""
+    release = threading.Event()
+
+    def wait_for(job, prepared):
+        if job.request.owner == "ada":
+            release.wait(30)
+        return prepared
+
+    preparing(wait_for)
+    slow = [submit(jobs, owner="ada") for _ in range(2 * AT_ONCE)]
+    quick = submit(jobs, owner="grace")
+    wait_until(lambda: jobs.get(quick).prepared)
+
+    assert not any(jobs.get(id).prepared for id in slow)
     release.set()
     wait_until(lambda: all(jobs.get(id).prepared for id in slow))
 
@@ -202,7 +221,7 @@ def test_normal_jobs_are_prepared_before_low_ones(jobs, preparing):
         return prepared
 
     preparing(note)
-    for _ in range(AT_ONCE):
+    for _ in range(EACH):
         submit(jobs, seed=1)
     ids = [submit(jobs, seed=2, priority=priority) for priority in (1, 1, 0)]
     release.set()
