@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import httpcore
 import orjson
 
 from server.media.content_types import HEAD_BYTES, content_type
+from server.media.hurried import HurriedBackend
 from server.settings import Settings
 from wan_local.expansion import (
     INSTRUCTIONS,
@@ -209,7 +211,8 @@ def _post(url: str, headers: list[tuple[str, str]], body: bytes, seconds: float)
         httpcore.NetworkError: If the endpoint cannot be reached or breaks off.
         httpcore.ProtocolError: If it does not speak HTTP.
     """
-    backend = _Hurried(time.monotonic() + seconds)
+    left = partial(_left, time.monotonic() + seconds)
+    backend = HurriedBackend(httpcore.SyncBackend(), left)
     with (
         httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(), network_backend=backend
@@ -230,57 +233,6 @@ def _limited(chunks: Iterable[bytes]) -> bytes:
             msg = f"the language model's answer is longer than {MAX_ANSWER_BYTES} bytes"
             raise NotExpanded(msg)
     return whole
-
-
-class _Hurried(httpcore.NetworkBackend):
-    """Gives each step of an exchange what is left of the time for the whole of it.
-
-    httpcore's own timeouts are for one read: a server that sends a byte now and then would keep
-    a job waiting for ever.
-    """
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-        self._sockets = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002 - replaced by what is left
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(self._deadline)
-        stream = self._sockets.connect_tcp(host, port, left, local_address, socket_options)
-        return _HurriedStream(stream, self._deadline)
-
-
-class _HurriedStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - as above
-        return self._stream.read(max_bytes, _left(self._deadline))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - as above
-        self._stream.write(buffer, _left(self._deadline))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - as above
-    ) -> httpcore.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
-        return _HurriedStream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
 
 
 def _left(deadline: float) -> float:

@@ -7,7 +7,6 @@ the server is held to what the operator allows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +34,8 @@ def find_sources(settings: Settings, folder: Path, needs: Iterable[Need]) -> Sou
     """
     open_handed = settings.model_copy(update={"fetch_public": True, "fetch_roots": _EVERYWHERE})
     inputs, artifacts = Inputs(folder / "inputs"), Artifacts(folder / "files")
-    with closing(Fetcher(inputs, artifacts, open_handed)) as fetcher:
-        return {need.url: _find(need, fetcher, settings) for need in needs}
+    fetcher = Fetcher(inputs, artifacts, open_handed)
+    return {need.url: _find(need, fetcher, settings) for need in needs}
 
 
 def _find(need: Need, fetcher: Fetcher, settings: Settings) -> Source:

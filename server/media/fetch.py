@@ -25,6 +25,7 @@ from server.media.addresses import GuardedBackend, Resolver
 from server.media.artifacts import Artifacts
 from server.media.content_types import content_type
 from server.media.fetch_policy import FetchPolicy
+from server.media.hurried import HurriedBackend
 from server.media.inputs import Inputs
 from server.media.uploads import Incoming, UploadTooLarge
 from server.settings import Settings
@@ -83,6 +84,11 @@ class _Errand:
         if time.monotonic() > self.deadline:
             raise _failed(_Why.SLOW)
 
+    def left(self) -> float:
+        """Return the seconds that the next step may take."""
+        self.go_on()
+        return min(SILENCE, max(0.001, self.deadline - time.monotonic()))
+
 
 class Fetcher:
     """Brings files here. All methods may be called from any thread.
@@ -107,14 +113,15 @@ class Fetcher:
         self._timeout = settings.fetch_timeout
         self._roots = tuple(root.resolve() for root in settings.fetch_roots)
         self._policy = FetchPolicy.parse(settings.fetch_allow, public=settings.fetch_public)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(),
-            max_keepalive_connections=0,
-            network_backend=GuardedBackend(self._policy, resolve),
-        )
+        self._tls = ssl.create_default_context()
+        self._network = GuardedBackend(self._policy, resolve)
 
     def fetch(
-        self, url: str, max_bytes: int, *, wanted: Callable[[], bool] = lambda: True
+        self,
+        url: str,
+        max_bytes: int,
+        *,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> Fetched:
         """Return the file at *url*.
 
@@ -128,7 +135,12 @@ class Fetcher:
             NotWanted: If *wanted* said no.
         """
         deadline = time.monotonic() + self._timeout
-        errand = _Errand(url=url, max_bytes=max_bytes, wanted=wanted, deadline=deadline)
+        errand = _Errand(
+            url=url,
+            max_bytes=max_bytes,
+            wanted=wanted,
+            deadline=deadline,
+        )
         if url[:5].lower() == "data:":
             return self._decode(errand)
         stored = self._stored(errand)
@@ -137,10 +149,6 @@ class Fetcher:
         if url.startswith("/") or url[:8].lower() == "file:///":
             return self._read(errand)
         return self._download(errand)
-
-    def close(self) -> None:
-        """Let go of what is connected."""
-        self._pool.close()
 
     # ── what is here ─────────────────────────────────────────────────────────────────────────────
 
@@ -203,14 +211,14 @@ class Fetcher:
     # ── what is elsewhere ────────────────────────────────────────────────────────────────────────
 
     def _download(self, errand: _Errand) -> Fetched:
-        url = errand.url
+        url, address = errand.url, self._checked(errand.url)
         for _ in range(REDIRECTS + 1):
-            with self._answer(self._checked(url), errand) as response:
+            with self._answer(address, errand) as response:
                 location = _header(response, b"location")
-                if 300 <= response.status < 400 and location:
-                    url = urljoin(url, location)
-                    continue
-                return self._receive(response, errand)
+                if not (300 <= response.status < 400 and location):
+                    return self._receive(response, errand)
+                url = urljoin(url, location)
+            address = self._checked(url)
         raise _failed(_Why.REDIRECTS)
 
     def _receive(self, response: httpcore.Response, errand: _Errand) -> Fetched:
@@ -241,16 +249,16 @@ class Fetcher:
 
     @contextmanager
     def _answer(self, url: httpcore.URL, errand: _Errand) -> Iterator[httpcore.Response]:
-        errand.go_on()
-        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), SILENCE)
+        backend = HurriedBackend(self._network, errand.left)
+        pool = httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend)
         try:
-            with self._pool.stream(
-                "GET", url, headers=_HEADERS, extensions={"timeout": timeouts}
-            ) as response:
+            with pool, pool.stream("GET", url, headers=_HEADERS) as response:
                 yield response
         except (httpcore.ConnectError, httpcore.ConnectTimeout):
             raise _not_allowed() from None
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError):
+        except httpcore.TimeoutException:
+            raise _failed(_Why.SLOW) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError):
             raise _failed(_Why.BROKEN) from None
         except (httpcore.UnsupportedProtocol, ValueError):
             raise _not_allowed() from None

@@ -66,6 +66,13 @@ class Page(http.server.BaseHTTPRequestHandler):
             while not self.server.gone.is_set():
                 self.wfile.write(bytes(2**16))
 
+    def _drip(self, _rest):
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx: ")
+            while not self.server.gone.wait(0.02):
+                self.wfile.write(b"y")
+
     def _short(self, _rest):
         self.send_response(200)
         self.send_header("content-length", "1000")
@@ -104,17 +111,13 @@ def artifacts(tmp_path):
 @pytest.fixture
 def a_fetcher(tmp_path, artifacts):
     """Return a fetcher with the given settings."""
-    opened = []
 
     def make(resolve=None, **settings):
-        inputs = Inputs(tmp_path / "inputs")
-        fetcher = Fetcher(inputs, artifacts, Settings(**settings), resolve=resolve)
-        opened.append(fetcher)
-        return fetcher
+        return Fetcher(
+            Inputs(tmp_path / "inputs"), artifacts, Settings(**settings), resolve=resolve
+        )
 
-    yield make
-    for fetcher in opened:
-        fetcher.close()
+    return make
 
 
 def stored(artifacts, tmp_path, data=PNG):
@@ -247,15 +250,17 @@ def test_time_has_an_end_too(a_fetcher, site):
     fetcher = a_fetcher(fetch_allow=[site.rule], fetch_timeout=0.2)
 
     assert "too long" in str(refusal(fetcher, f"{site.url}/endless", 2**50))
+    assert "too long" in str(refusal(fetcher, f"{site.url}/drip"))
 
 
-def test_fetching_ends_when_the_job_is_cancelled(a_fetcher, site, tmp_path):
-    """Within a chunk."""
-    answers = iter([True, True, False])
+@pytest.mark.parametrize("page", ["endless", "drip"])
+def test_fetching_ends_when_the_job_is_cancelled(a_fetcher, site, tmp_path, page):
+    """Within a chunk, of a file or of the headers before it."""
+    answers = iter([True] * 5 + [False])
 
     with pytest.raises(NotWanted):
         a_fetcher(fetch_allow=[site.rule]).fetch(
-            f"{site.url}/endless", 2**50, wanted=lambda: next(answers)
+            f"{site.url}/{page}", 2**50, wanted=lambda: next(answers)
         )
     assert [] == list((tmp_path / "inputs").iterdir())
 
