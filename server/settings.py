@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     """Folders whose LoRA files requests may name by their paths."""
     hub_cache: Path = Field(default_factory=_hub_cache)
     """Hugging Face's cache: what `hf download` put there is found without a network."""
+    hub_token: SecretStr | None = None
+    """Sent to huggingface.co, and nowhere else, for the LoRAs of private and gated repositories."""
+    civitai_token: SecretStr | None = None
+    """Sent to civitai.com, and nowhere else, for the LoRAs that it gives only to its users."""
     turbo_without_lora: bool = False
     """Let turbo endpoints run four steps on the base weights where their LoRA pair is missing, and
     say so in the log, instead of refusing them with the command that fetches it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from server.cli.exits import ENGINE_EXITS, Exit, give_up
@@ -47,7 +48,8 @@ def _find(need: Need, fetcher: Fetcher, settings: Settings) -> Source:
     _require_place(need)
     here = replace(need, url=_from_here(need.url))
     try:
-        return find_source(here, fetcher.fetch, find_lora, settings.max_input_bytes)
+        fetch = partial(fetcher.fetch, with_tokens=need.kind == "lora")
+        return find_source(here, fetch, find_lora, settings.max_input_bytes)
     except WanLocalError as error:
         give_up(ENGINE_EXITS.get(type(error).__name__, Exit.FAILED), f"{need.field}: {error}")
 

@@ -71,7 +71,11 @@ class Localising:
         return replace(prepared, sources=stored_sources(sources))
 
     def _found(self, job: Job, need: Need, model: str) -> Source:
-        fetch = partial(self._fetcher.fetch, wanted=lambda: self._wants(job.id))
+        fetch = partial(
+            self._fetcher.fetch,
+            wanted=lambda: self._wants(job.id),
+            with_tokens=need.kind == "lora",
+        )
         try:
             source = find_source(need, fetch, self._find_lora, self._max_bytes)
             if need.kind == "lora":

@@ -27,6 +27,7 @@ from server.media.content_types import content_type
 from server.media.fetch_policy import FetchPolicy
 from server.media.hurried import HurriedBackend
 from server.media.inputs import Inputs
+from server.media.tokens import Tokens
 from server.media.uploads import Incoming, UploadTooLarge
 from server.settings import Settings
 from wan_local.errors import BadMedia
@@ -77,6 +78,7 @@ class _Errand:
     wanted: Callable[[], bool]
     deadline: float
     """On the monotonic clock."""
+    with_tokens: bool
 
     def go_on(self) -> None:
         if not self.wanted():
@@ -98,6 +100,7 @@ class Fetcher:
         artifacts: Our own store.
         settings: What the operator allows.
         resolve: Name and port -> addresses; the system's resolver by default.
+        tokens: What some sites want to see; those in *settings* by default.
     """
 
     def __init__(
@@ -107,12 +110,14 @@ class Fetcher:
         settings: Settings,
         *,
         resolve: Resolver | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._inputs = inputs
         self._artifacts = artifacts
         self._timeout = settings.fetch_timeout
         self._roots = tuple(root.resolve() for root in settings.fetch_roots)
         self._policy = FetchPolicy.parse(settings.fetch_allow, public=settings.fetch_public)
+        self._tokens = tokens or Tokens.of(settings)
         self._tls = ssl.create_default_context()
         self._network = GuardedBackend(self._policy, resolve)
 
@@ -122,6 +127,7 @@ class Fetcher:
         max_bytes: int,
         *,
         wanted: Callable[[], bool] = lambda: True,
+        with_tokens: bool = False,
     ) -> Fetched:
         """Return the file at *url*.
 
@@ -129,6 +135,8 @@ class Fetcher:
             url: As the client wrote it.
             max_bytes: What it may have.
             wanted: Asked now and then; the fetching ends once it says no.
+            with_tokens: Whether the operator's tokens may be used. Not for pictures: whoever may
+                submit requests would see those of the operator's private repositories.
 
         Raises:
             BadMedia: If it may not be fetched, cannot be, or is too large.
@@ -140,6 +148,7 @@ class Fetcher:
             max_bytes=max_bytes,
             wanted=wanted,
             deadline=deadline,
+            with_tokens=with_tokens,
         )
         if url[:5].lower() == "data:":
             return self._decode(errand)
@@ -212,13 +221,16 @@ class Fetcher:
 
     def _download(self, errand: _Errand) -> Fetched:
         url, address = errand.url, self._checked(errand.url)
+        tokens = self._tokens.headers(address.origin) if errand.with_tokens else []
         for _ in range(REDIRECTS + 1):
-            with self._answer(address, errand) as response:
+            with self._answer(address, tokens, errand) as response:
                 location = _header(response, b"location")
                 if not (300 <= response.status < 400 and location):
                     return self._receive(response, errand)
                 url = urljoin(url, location)
-            address = self._checked(url)
+            before, address = address, self._checked(url)
+            if address.origin != before.origin:
+                tokens = []  # for good: whoever sent us away is not to say where a token goes
         raise _failed(_Why.REDIRECTS)
 
     def _receive(self, response: httpcore.Response, errand: _Errand) -> Fetched:
@@ -248,11 +260,13 @@ class Fetcher:
         return address
 
     @contextmanager
-    def _answer(self, url: httpcore.URL, errand: _Errand) -> Iterator[httpcore.Response]:
+    def _answer(
+        self, url: httpcore.URL, tokens: list[tuple[str, str]], errand: _Errand
+    ) -> Iterator[httpcore.Response]:
         backend = HurriedBackend(self._network, errand.left)
         pool = httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend)
         try:
-            with pool, pool.stream("GET", url, headers=_HEADERS) as response:
+            with pool, pool.stream("GET", url, headers=[*_HEADERS, *tokens]) as response:
                 yield response
         except (httpcore.ConnectError, httpcore.ConnectTimeout):
             raise _not_allowed() from None

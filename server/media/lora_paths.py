@@ -136,7 +136,7 @@ def civitai_download(address: str) -> str | None:
     if parts.scheme != "https" or parts.hostname not in _CIVITAI:
         return None
     if parts.path.startswith("/api/download/models/"):
-        return address
+        return parts._replace(netloc="civitai.com").geturl()
     version = parse_qs(parts.query).get("modelVersionId", [""])[0]
     if not version.isdecimal():
         msg = f"{address[:200]} names no version: open it on the page (?modelVersionId=...)"

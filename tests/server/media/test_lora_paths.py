@@ -104,6 +104,10 @@ def test_a_repository_in_the_cache_needs_no_network(finder, tmp_path, asked):
             "https://civitai.com/api/download/models/678?type=Model&format=SafeTensor",
         ),
         (
+            "https://www.civitai.com/api/download/models/678",
+            "https://civitai.com/api/download/models/678",
+        ),
+        (
             "urn:air:wan22:lora:civitai:12345@678",
             "https://civitai.com/api/download/models/678?type=Model&format=SafeTensor",
         ),
