@@ -18,7 +18,13 @@ from torch import Tensor
 from wan_local.errors import LoraRefused
 from wan_local.models.loras.adapter_config import adapter_config
 from wan_local.models.loras.coverage import Coverage, coverage
-from wan_local.models.loras.header import MAX_BYTES, Header, TensorInfo, read_header
+from wan_local.models.loras.header import (
+    MAX_BYTES,
+    MAX_HEADER_BYTES,
+    Header,
+    TensorInfo,
+    read_header,
+)
 from wan_local.models.loras.layers import Expert, Layer, read_layers
 from wan_local.models.loras.products import DORA, PLAIN_PAIR, PRODUCTS, decomposed
 from wan_local.models.loras.shapes import Kind, Shape
@@ -86,7 +92,9 @@ def read_adapter(path: Path, model: Mapping[str, Shape], sha256: str | None = No
     if sha256 is not None and found != sha256:
         msg = "the file has changed since the request was accepted"
         raise LoraRefused(msg)
-    header = read_header(io.BytesIO(data), len(data))
+    # BytesIO copies what it is given: no more than a header can be.
+    start = io.BytesIO(memoryview(data)[: 8 + MAX_HEADER_BYTES])
+    header = read_header(start, len(data))
     config = adapter_config(header.metadata, path)
     reading = read_layers(header.shapes, model, config)
     changes: dict[str, tuple[Change, ...]] = {}
@@ -104,7 +112,8 @@ def _read_whole(path: Path) -> bytearray:
                 msg = f"the file has {size / 1e9:.1f} GB; a LoRA may have {MAX_BYTES / 1e9:.1f}"
                 raise LoraRefused(msg)
             data = bytearray(size)
-            return data[: file.readinto(data)]
+            del data[file.readinto(data) :]
+            return data
     except OSError as error:
         msg = f"the file cannot be read: {error.strerror}"
         raise LoraRefused(msg) from error

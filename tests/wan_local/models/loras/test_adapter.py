@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 
 import pytest
 import torch
@@ -22,6 +23,20 @@ def test_it_is_known_by_its_bytes_and_takes_no_more_memory_than_they(tmp_path):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == adapter.sha256
     assert path.stat().st_size == adapter.size
     assert 20 == len(adapter.changes)
+
+
+def test_a_file_is_in_memory_once_while_it_is_read(tmp_path):
+    """One may have 4 GB, and the experts are in host memory as well."""
+    path = written(original(), tmp_path)
+    with path.open("ab") as file:
+        file.truncate(20_000_000)
+    tracemalloc.start()
+    with pytest.raises(LoraRefused, match="its tensors end"):
+        read_adapter(path, MODEL)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 20_000_000 < most < 25_000_000
 
 
 def test_a_file_that_was_swapped_is_refused(tmp_path):
