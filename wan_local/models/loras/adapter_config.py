@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -90,7 +91,12 @@ def _alphas(pattern: Any, where: str) -> dict[str, float]:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = math.nan
+    # JSON's whole numbers have no end, and ours do.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+    if not math.isfinite(number):
         msg = f"{where} gives {str(value)[:40]!r} where a number is needed"
         raise LoraRefused(msg)
-    return float(value)
+    return number

@@ -55,6 +55,7 @@ def test_a_configuration_without_alpha_says_nothing():
         ('{"lora_alpha": "8"}', "gives '8' where a number is needed"),
         ('{"lora_alpha": true}', "gives 'True' where a number is needed"),
         ('{"lora_alpha": NaN}', "gives 'nan' where a number is needed"),
+        (f'{{"lora_alpha": 1{"0" * 400}}}', "where a number is needed"),
         ('{"lora_alpha": 8, "alpha_pattern": []}', None),
         ('{"lora_alpha": 8, "alpha_pattern": [1]}', "is not a table"),
         ('{"lora_alpha": 8, "alpha_pattern": {"(a+)+$": 1}}', "which is not a plain name"),
