@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from wan_local.models.loras.shapes import Kind
+from wan_local.models.loras.shapes import Kind, by_column
 
 DORA = "dora"
 PLAIN_PAIR = {"up", "down"}
@@ -55,8 +55,7 @@ def decomposed(pristine: Tensor, delta: Tensor, magnitude: Tensor) -> Tensor:
     both). The request's scale multiplies the result, so that 0 is the base and 1 is as trained.
     """
     merged = pristine + delta
-    by_column = magnitude.ndim > 1 and magnitude.shape[0] == 1 and magnitude.shape[1] > 1
-    kept = 1 if by_column else 0
+    kept = 1 if by_column(magnitude.shape) else 0
     others = [side for side in range(merged.ndim) if side != kept]
     lengths: Tensor = torch.linalg.vector_norm(merged, dim=others, keepdim=True)
     lengths.clamp_(min=1e-12)  # a row of zeros stays one
@@ -67,5 +66,6 @@ def decomposed(pristine: Tensor, delta: Tensor, magnitude: Tensor) -> Tensor:
 def _pair(parts: Parts, name: str, middle: str) -> Tensor:
     left, right = parts[f"{name}_a"], parts[f"{name}_b"]
     if middle in parts:
-        return torch.einsum("ij...,jr,ip->pr...", parts[middle], right.flatten(1), left.flatten(1))
+        whole = torch.einsum("ij...,jr,ip->pr...", parts[middle], right.flatten(1), left.flatten(1))
+        return whole.flatten(1)  # as the other factor is, which may have no middle
     return left.flatten(1) @ right.flatten(1)

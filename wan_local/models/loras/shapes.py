@@ -113,10 +113,15 @@ def misfit(
     if kind == "loha" and _product(shapes, "hada_w2_a", "hada_w2_b", "hada_t2") != (rows, columns):
         msg = f"{tensors['hada_w2_a']} belongs to a product of another shape than its first factor"
         raise LoraRefused(msg)
-    if "dora" in shapes and prod(shapes["dora"]) not in {weight[0], *weight[1:2]}:
-        msg = f"{tensors['dora']} has {prod(shapes['dora'])} numbers for {in_words(weight)}"
+    if "dora" in shapes and prod(shapes["dora"]) != _lengths(shapes["dora"], weight):
+        msg = f"{tensors['dora']} is {in_words(shapes['dora'])} for {in_words(weight)}"
         raise LoraRefused(msg)
     return None
+
+
+def by_column(magnitude: Shape) -> bool:
+    """Return whether DoRA's lengths are those of columns: they are written as one row then."""
+    return len(magnitude) > 1 and magnitude[0] == 1 and magnitude[1] > 1
 
 
 def in_words(shape: Shape) -> str:
@@ -130,6 +135,13 @@ def _product(shapes: Mapping[str, Shape], left: str, right: str, middle: str) ->
     # LoCon keeps its outer half the other way round than LyCORIS's Tucker decompositions.
     rows = shapes[left][0] if left == "up" else prod(shapes[left][1:])
     return rows, prod(shapes[right][1:]) * prod(shapes[middle][2:])
+
+
+def _lengths(magnitude: Shape, weight: Shape) -> int:
+    """Return how many numbers *magnitude* needs; none will do for what has no rows and columns."""
+    if len(weight) < 2:
+        return 0
+    return weight[1] if by_column(magnitude) else weight[0]
 
 
 def _factor(shapes: Mapping[str, Shape], name: str) -> tuple[int, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
+import pytest
 import torch
 
-from wan_local.models.loras.products import PRODUCTS, decomposed, kronecker
+from wan_local.models.loras.products import PRODUCTS, decomposed, hadamard, kronecker
 from wan_local.models.loras.shapes import WHOLE
 
 
@@ -36,6 +39,27 @@ def test_lokr_in_tucker_form_is_its_full_tensor():
 
     expected = torch.kron(parts["lokr_w1"], second.flatten(1))
     assert torch.allclose(expected, kronecker(parts), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [(), (1, 1), (1, 2, 2)])
+def test_loha_may_have_a_middle_in_one_of_its_factors_alone(kernel):
+    """A product of unequal dimensions is as large as the weight squared, or an error of torch's."""
+    first = {
+        "hada_w1_a": torch.randn(4, 48),
+        "hada_w1_b": torch.randn(4, 16),
+        "hada_t1": torch.randn(4, 4, *kernel),
+    }
+    columns = 16 * prod(kernel)
+    second = {"hada_w2_a": torch.randn(48, 3), "hada_w2_b": torch.randn(3, columns)}
+    middle = torch.einsum(
+        "ijk,jr,ip->prk",
+        first["hada_t1"].flatten(2) if kernel else first["hada_t1"][..., None],
+        first["hada_w1_b"],
+        first["hada_w1_a"],
+    )
+
+    expected = middle.flatten(1) * (second["hada_w2_a"] @ second["hada_w2_b"])
+    assert torch.allclose(expected, hadamard(first | second), atol=1e-4)
 
 
 def test_dora_gives_rows_their_lengths():

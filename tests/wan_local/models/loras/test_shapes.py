@@ -79,13 +79,32 @@ def test_a_change_fits_weights_of_its_shape_only():
             {"lokr_w1": (12, 4), "lokr_w2_a": (4, 4, 1, 2, 2), "lokr_w2_b": (4, 12)},
             "lokr_w2_a and lokr_w2_b have different ranks",
         ),
-        ("lora", {"down": (4, 48), "up": (48, 4), "dora": (47,)}, "dora has 47 numbers for 48x48"),
+        ("lora", {"down": (4, 48), "up": (48, 4), "dora": (47,)}, "dora is 47 for 48x48"),
     ],
 )
 def test_parts_that_do_not_fit_one_another_are_refused(kind, shapes, sentence):
     """A broken file, whatever model it is for."""
     with pytest.raises(LoraRefused, match=sentence):
         fit(kind, SQUARE, **shapes)
+
+
+@pytest.mark.parametrize("dora", [(96,), (96, 1), (1, 48)])
+def test_dora_has_a_length_for_each_row_or_each_column(dora):
+    """Which of the two, its shape says."""
+    assert fit("lora", (96, 48), down=(4, 48), up=(96, 4), dora=dora) is None
+
+
+@pytest.mark.parametrize("dora", [(48,), (48, 1), (1, 96)])
+def test_dora_of_the_other_side_is_refused_before_a_gpu_is_asked_for(dora):
+    """The right number of lengths in the wrong shape was an error in the middle of a job."""
+    with pytest.raises(LoraRefused, match=f"dora is {in_words(dora)} for 96x48"):
+        fit("lora", (96, 48), down=(4, 48), up=(96, 4), dora=dora)
+
+
+def test_dora_needs_rows_and_columns():
+    """A norm's weight has neither."""
+    with pytest.raises(LoraRefused, match="dora is 48 for 48"):
+        fit("lora", (48,), down=(1, 1), up=(48, 1), dora=(48,))
 
 
 def test_a_rank_has_an_end():
