@@ -123,12 +123,16 @@ class Engine:
 
     def sample(self, plan: VideoPlan, clock: Stopwatch) -> Generator[Event, None, Latents]:
         """Carry *plan* as far as its latents, which it returns."""
-        spec = model_for(plan)
-        loaded = self._models.loaded
-        missing = [part for part in spec.components if f"{plan.model}/{part}" not in loaded]
+        spec, checkpoint = model_for(plan), self._checkpoint(plan.model)
+        first = plan.sampling.steps - plan.steps_run
+        solver = schedule(plan.sampling, checkpoint.scheduler, first=first)
+        legs = split_by_expert(solver.timesteps[first:], plan.sampling)
+
+        # Of two experts, a start of low strength needs the second alone.
+        parts = ("text_encoder", *(leg.expert for leg in legs), "vae")
+        missing = [part for part in parts if f"{plan.model}/{part}" not in self._models.loaded]
         if missing or plan.loras:
             yield clock.start(Stage.LOAD)
-        checkpoint = self._checkpoint(plan.model)
         for number, part in enumerate(missing, 1):
             self._models.load(f"{plan.model}/{part}")
             # An expert takes seconds to load: a cancel is heard after each component.
@@ -144,9 +148,6 @@ class Engine:
         ]
         for sentence in [*_deviations(plan, checkpoint, size, texts), *loras.warnings]:
             yield Warned(sentence)
-        first = plan.sampling.steps - plan.steps_run
-        solver = schedule(plan.sampling, checkpoint.scheduler, first=first)
-        legs = split_by_expert(solver.timesteps[first:], plan.sampling)
 
         yield clock.start(Stage.PROMPT)
         guided = any(leg.guidance != 1 for leg in legs)

@@ -101,7 +101,7 @@ def output_check(plan: VideoPlan, models: Residency) -> Iterator[OutputCheck | N
     with models.hold(
         f"picture-classifier:{plan.safety.classifier}", room=CLASSIFIER_BYTES
     ) as classifier:
-        yield OutputCheck(classifier, plan.safety, num_frames=plan.num_frames)
+        yield OutputCheck(classifier, plan.safety, num_frames=plan.written_frames)
 
 
 def vet_text(text: str, safety: SafetySpec, models: Residency) -> None:

@@ -12,7 +12,14 @@ from tests.wan_local.small_companions import write_language_model, write_text_cl
 from wan_local.errors import BadCheckpoint, ContentRefused, InvalidPlan, WeightsMissing
 from wan_local.events import Stage, StageStarted, TokensWritten, Warned
 from wan_local.models.residency import Residency
-from wan_local.plan import PictureSpec, PromptSpec, SafetySpec, SourceFile, StartSpec
+from wan_local.plan import (
+    InterpolationSpec,
+    PictureSpec,
+    PromptSpec,
+    SafetySpec,
+    SourceFile,
+    StartSpec,
+)
 from wan_local.stages.expand import ExpansionCache
 from wan_local.vetting import input_frames, is_companion, load_companion, output_check, vetted
 from weights.build_small_safety import build
@@ -254,6 +261,19 @@ def test_the_clients_own_words_are_checked_and_not_only_their_expansion(journey,
             safety=SafetySpec(check_input=True, words=words),
             prompt=PromptSpec(text="a harmless cat", written="a cat with a gun"),
         )
+
+
+def test_new_frames_between_the_generated_ones_are_frames_of_the_video(models, weights):
+    """Counted without them, twice as many were looked at as the operator wants, and `13 of 5`."""
+    classifier = str(weights / "nsfw_image_detection")
+    strict = SafetySpec(check_output=True, classifier=classifier, threshold=0.0, samples=1)
+    between = InterpolationSpec(model="rife", frames_between=2)
+    frame = torch.zeros(1, 48, 64, 3, dtype=torch.uint8)
+    with output_check(a_plan(num_frames=5, safety=strict, interpolation=between), models) as check:
+        for _ in range(6):
+            check.look(frame)
+        with pytest.raises(ContentRefused, match="in frame 7 of 13"):
+            check.look(frame)
 
 
 def test_companions_are_told_from_parts_of_a_checkpoint():
