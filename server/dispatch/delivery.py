@@ -98,10 +98,10 @@ class Delivery:
                 content_type=OUTPUT_TYPES[output.suffix],
                 ttl=job.request.output_ttl,
             )
-            self._write_sidecar(job, done)
         except (OSError, WrongHash) as error:
             msg = f"job {job.id}, attempt {job.attempt}: {error}"
             raise BadOutput(msg) from error
+        self._write_sidecar(job, done)
         file = File(
             url=stored.path,
             content_type=stored.content_type,
@@ -111,10 +111,15 @@ class Delivery:
         return succeeded(endpoint_of(job).answer(file, done.finished)), stored.token
 
     def _write_sidecar(self, job: Job, done: Done) -> None:
-        if self._sidecars is not None:
+        if self._sidecars is None:
+            return
+        path = self._sidecars / f"{job.id}.json"
+        try:
             self._sidecars.mkdir(parents=True, exist_ok=True)
-            path = self._sidecars / f"{job.id}.json"
             write_sidecar(path, done.finished, sha256=done.sha256, size_bytes=done.size_bytes)
+        except OSError as error:
+            # The video is there, and making it again would not help.
+            log.warning("job %s: its sidecar was not written: %s", job.id, error)
 
     def drop(self, token: str) -> None:
         """Drop a stored file whose job did not take it."""

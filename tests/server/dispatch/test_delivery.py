@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from functools import partial
 
 import pytest
@@ -198,6 +199,21 @@ def test_a_sidecar_tells_what_the_file_must_not(jobs, artifacts, tmp_path):
     about = json.loads((sidecars / f"{job.id}.json").read_text())
 
     assert ({}, done.sha256) == (about["timings"], about["file"]["sha256"])
+
+
+def test_a_sidecar_that_cannot_be_written_costs_no_video(jobs, artifacts, tmp_path, caplog):
+    """A full or missing share once had every video made three times and then given up."""
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "a-file").touch()
+    share = tmp_path / "a-file" / "sidecars"
+    delivery = Delivery(jobs, artifacts, tmp_path / "outputs", policy=POLICY, sidecars=share)
+    job = a_job(jobs)
+    delivery.path(job, delivery.plan(job)).write_bytes(VIDEO)
+    with caplog.at_level(logging.WARNING):
+        _, token = delivery.store(job, done_with(job))
+
+    assert VIDEO == artifacts.blob(artifacts.find(token)).read_bytes()
+    assert f"job {job.id}: its sidecar was not written" in caplog.text
 
 
 def test_a_plan_carries_what_was_asked_for(delivery, jobs):
