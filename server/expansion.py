@@ -152,8 +152,13 @@ def expansion_of(plan: VideoPlan, expander: Expander) -> Expanded:
     )
 
 
-def with_expansion(plan: VideoPlan, expanded: str) -> VideoPlan:
-    """Return *plan* with *expanded* in the place of the client's words, which it keeps beside."""
+def with_expansion(plan: VideoPlan, expanded: str | None) -> VideoPlan:
+    """Return *plan* with *expanded* in the place of the client's words, which it keeps beside.
+
+    Nobody is to expand it again, nor if there is no expansion: it was tried.
+    """
+    if expanded is None:
+        return replace(plan, prompt=replace(plan.prompt, expand=False))
     prompt = replace(plan.prompt, text=expanded, written=plan.prompt.text, expand=False)
     return replace(plan, prompt=prompt)
 

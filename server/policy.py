@@ -125,7 +125,6 @@ def _with_checks(plan: VideoPlan, settings: Settings) -> VideoPlan:
 def _with_expander(plan: VideoPlan, settings: Settings) -> VideoPlan:
     if not plan.prompt.expand:
         return plan
-    reason = ""
     if settings.expansion == "transformers":
         try:
             folder = find_companion(EXPANDER, expander_folder(settings)).absolute()
@@ -135,10 +134,11 @@ def _with_expander(plan: VideoPlan, settings: Settings) -> VideoPlan:
             return replace(plan, prompt=replace(plan.prompt, expander=str(folder)))
     elif settings.expansion == "none":
         reason = "this server has no language model for it (setting expansion)"
-    # "openai": done before the plan was made, and its success or failure said then.
-    remarks = (fallback(reason),) if reason else ()
+    else:
+        # A plan whose expansion was tried does not come here, and its log says what came of it.
+        reason = "it was submitted before this server had a language model (setting expansion)"
     prompt = replace(plan.prompt, expand=False)
-    return replace(plan, prompt=prompt, remarks=(*plan.remarks, *remarks))
+    return replace(plan, prompt=prompt, remarks=(*plan.remarks, fallback(reason)))
 
 
 def _with_interpolator(plan: VideoPlan, settings: Settings) -> VideoPlan:

@@ -162,14 +162,13 @@ def _under_policy(settings: Settings, plan: VideoPlan) -> VideoPlan:
 
 def _expanded(settings: Settings, asked: VideoPlan) -> VideoPlan:
     """Return *asked* under the policy, its prompt written out if a server does that."""
-    plan = _under_policy(settings, asked)
     expander = open_expander(settings) if asked.prompt.expand else None
-    if expander is None:
-        return plan
-    expanded = expansion_of(plan, expander)
-    if expanded.text is None:
-        return replace(plan, remarks=(*plan.remarks, expanded.remark))
-    return with_expansion(plan, expanded.text)
+    if expander is not None:
+        expanded = expansion_of(asked, expander)
+        asked = with_expansion(asked, expanded.text)
+        if expanded.text is None:
+            asked = replace(asked, remarks=(*asked.remarks, expanded.remark))
+    return _under_policy(settings, asked)
 
 
 def _carry_out(settings: Settings, plan: VideoPlan, output: Path, progress: Progress) -> Done:

@@ -66,7 +66,8 @@ class Delivery:
         """
         endpoint, wire = read_request(job)
         plan = endpoint.plan(wire, job.request.seed, sources_of(job, endpoint.needs(wire)))
-        if job.prepared is not None and job.prepared.prompt is not None:
+        if job.prepared is not None and (job.prepared.prompt or job.prepared.notes):
+            # Tried, with or without success: the notes say which.
             plan = with_expansion(plan, job.prepared.prompt)
         record = RecordSpec(request=request_of(endpoint.id, wire))
         plan = replace(plan, preview_every=job.request.preview_every, record=record)

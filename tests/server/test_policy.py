@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from server.expansion import with_expansion
 from server.policy import SWITCHED_OFF, classifier_folder, expander_folder, under_policy
 from server.settings import Settings
 from tests.wan_local.plans import a_plan
@@ -215,11 +216,23 @@ def test_a_local_language_model_that_is_not_here_is_said_with_the_command(bare):
 
 
 def test_what_a_server_expands_is_no_business_of_the_engine(bare):
-    """It was done before the plan, and its log line written then."""
+    """It was tried before the plan, and its log line written then."""
+    settings = bare(expansion="openai", expansion_url="http://127.0.0.1:1/v1")
+    asked = a_plan(prompt=PromptSpec(text="a", expand=True))
+    tried = [under_policy(with_expansion(asked, text), settings) for text in ("a cat", None)]
+
+    assert [("a cat", False, ()), ("a", False, ())] == [
+        (plan.prompt.text, plan.prompt.expand, plan.remarks) for plan in tried
+    ]
+
+
+def test_what_was_let_in_before_there_was_a_language_model_says_so(bare):
+    """Nobody was asked when it was submitted, and a slot is too late to ask."""
     settings = bare(expansion="openai", expansion_url="http://127.0.0.1:1/v1")
     plan = under_policy(a_plan(prompt=PromptSpec(text="a", expand=True)), settings)
 
-    assert (False, ()) == (plan.prompt.expand, plan.remarks)
+    assert not plan.prompt.expand
+    assert "is used as written: it was submitted before" in plan.remarks[0]
 
 
 def test_folders_are_in_the_weights_directory_unless_set(tmp_path):

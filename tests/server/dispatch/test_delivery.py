@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from server.dispatch.delivery import BadOutput, Delivery
 from server.dispatch.slot import Done, Errand
-from server.jobs.model import NewJob, Prepared
+from server.jobs.model import LogEntry, NewJob, Prepared
 from server.jobs.store import JobStore
 from server.media.artifacts import Artifacts
 from server.policy import under_policy
@@ -111,6 +112,23 @@ def test_the_prompt_that_was_found_takes_the_place_of_the_clients(delivery, jobs
     prompt = delivery.plan(jobs.get(job.id)).prompt
 
     assert ("a red fox in deep snow", False) == (prompt.text, prompt.expand)
+
+
+def test_an_expansion_that_failed_is_not_tried_again(jobs, tmp_path):
+    """Its notes are in the log; one that was never tried, for want of a model, is told of."""
+    settings = Settings(expansion="openai", expansion_url="http://127.0.0.1:1/v1")
+    delivery = Delivery(
+        jobs,
+        Artifacts(tmp_path / "files"),
+        tmp_path,
+        policy=partial(under_policy, settings=settings),
+    )
+    job = a_job(jobs, input={"prompt": "a fox", "enable_prompt_expansion": True})
+    tried = Prepared(notes=(LogEntry(1.0, "WARN", "it cannot be reached"),))
+    plans = [delivery.plan(replace(job, prepared=found)) for found in (Prepared(), tried)]
+
+    assert [False, False] == [plan.prompt.expand for plan in plans]
+    assert [True, False] == ["was not expanded" in str(plan.remarks) for plan in plans]
 
 
 def test_a_server_that_died_in_the_middle_may_store_again(delivery, jobs):
