@@ -1,13 +1,15 @@
 """All fifteen endpoints through the real fal_client, and every output opened.
 
 The checkpoints are the small ones: what is checked is that each request becomes the file that it
-asked for, of the right kind, size, length and rate, and not a grey one.
+asked for, of the right kind, size, length and rate, and not a grey one; and that what it brought
+besides, LoRAs and frames between, is in it.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -18,11 +20,16 @@ import av
 import fal_client
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
 from server.endpoints import ENDPOINTS
+from server.media.lora_library import LoraLibrary
 from tests.running_server import ROOT
 from tests.watching import watch
+from wan_local.interpolation.rife import Rife, RifeLayout
+from weights.small_loras import PAIRS
 
 A14B = "fal-ai/wan/v2.2-a14b"
 B5 = "fal-ai/wan/v2.2-5b"
@@ -31,6 +38,11 @@ PLAIN = SHORT | {"resolution": "480p", "interpolator_model": "none"}
 SMALL = SHORT | {"resolution": "580p"}
 TURBO = {"prompt": "a cat", "seed": 7, "resolution": "480p", "video_write_mode": "fast"}
 STILL = {"prompt": "a cat", "seed": 7, "num_inference_steps": 2}
+WITHOUT = " without its LoRA"
+REGISTERED = "small-brush"
+BETWEEN = {"num_interpolated_frames": 1}
+HIGH_T2V, _, HIGH_I2V, _ = sorted(PAIRS, key=lambda name: ("i2v" in name, name))
+"""LoRAs with random weights, that the builder of the small checkpoints makes."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +99,24 @@ def upload(server, data, name):
     return urls["file_url"]
 
 
-def requests(server):
-    """What is asked of each endpoint, and what is to be seen then."""
+def requests_of_a14b(server, weights):
+    """What is asked of each A14B endpoint, and what is to be seen then.
+
+    What follows an endpoint's name is another request to it.
+    """
     drawing = fal_client.encode(picture(), "image/png")
     upright = upload(server, picture(360, 640), "upright.png")
     moving = upload(server, film(), "film.mp4")
-    wide, tall, wide_5b = (112, 64), (64, 112), (160, 96)
+    brush = upload(server, (weights / "loras" / HIGH_T2V).read_bytes(), "brush.safetensors")
+    uploaded = {"loras": [{"path": brush, "transformer": "both", "scale": 8}]}
+    registered = {"loras": [{"path": REGISTERED, "scale": 1.5}]}
+    wide, tall = (112, 64), (64, 112)
+    png = {"image_size": {"width": 100, "height": 64}, "image_format": "png"}
     return {
         f"{A14B}/text-to-video": (PLAIN, Shown(wide, 17, 16)),
         f"{A14B}/text-to-video/turbo": (TURBO | {"aspect_ratio": "9:16"}, Shown(tall, 81, 16)),
-        f"{A14B}/text-to-video/lora": (
+        f"{A14B}/text-to-video/lora": (PLAIN | uploaded, Shown(wide, 17, 16)),
+        f"{A14B}/text-to-video/lora{WITHOUT}": (
             PLAIN | {"reverse_video": True, "frames_per_second": 12},
             Shown(wide, 17, 12),
         ),
@@ -106,6 +126,10 @@ def requests(server):
         ),
         f"{A14B}/image-to-video/turbo": (TURBO | {"image_url": upright}, Shown(tall, 81, 16)),
         f"{A14B}/image-to-video/lora": (
+            PLAIN | {"image_url": upright, "aspect_ratio": "1:1"} | registered,
+            Shown((80, 80), 17, 16),
+        ),
+        f"{A14B}/image-to-video/lora{WITHOUT}": (
             PLAIN | {"image_url": upright, "aspect_ratio": "1:1", "loras": []},
             Shown((80, 80), 17, 16),
         ),
@@ -119,23 +143,13 @@ def requests(server):
             Shown((128, 64), kind="image/jpeg"),
         ),
         f"{A14B}/text-to-image/lora": (
-            STILL | {"image_size": {"width": 100, "height": 64}, "image_format": "png"},
+            STILL | png | uploaded,
             Shown((96, 64), kind="image/png"),
         ),
+        f"{A14B}/text-to-image/lora{WITHOUT}": (STILL | png, Shown((96, 64), kind="image/png")),
         f"{A14B}/image-to-image": (
             STILL | {"image_url": drawing, "image_size": {"width": 128, "height": 64}},
             Shown((128, 64), kind="image/jpeg"),
-        ),
-        f"{B5}/text-to-video": (SMALL, Shown(wide_5b, 17, 24)),
-        f"{B5}/text-to-video/distill": (SMALL, Shown(wide_5b, 17, 24)),
-        f"{B5}/text-to-video/fast-wan": (
-            {"prompt": "a cat", "num_frames": 17, "resolution": "480p", "frames_per_second": 8},
-            Shown(wide_5b, 17, 8),
-        ),
-        f"{B5}/image-to-video": (SMALL | {"image_url": upright}, Shown((96, 160), 17, 24)),
-        f"{B5}/text-to-image": (
-            STILL | {"image_size": {"width": 128, "height": 64}, "image_format": "png"},
-            Shown((128, 64), kind="image/png"),
         ),
         # The same endpoint again, with a file that is none.
         f"{A14B}/image-to-video not a picture": (
@@ -145,14 +159,52 @@ def requests(server):
     }
 
 
+def requests_of_5b(server):
+    """The same for the 5B model."""
+    upright, wide_5b = upload(server, picture(360, 640), "upright.png"), (160, 96)
+    return {
+        f"{B5}/text-to-video": (
+            SMALL | BETWEEN | {"interpolator_model": "rife"},
+            Shown(wide_5b, 33, 48),
+        ),
+        f"{B5}/text-to-video/distill": (SMALL, Shown(wide_5b, 17, 24)),
+        f"{B5}/text-to-video/fast-wan": (
+            {"prompt": "a cat", "num_frames": 17, "resolution": "480p", "frames_per_second": 8},
+            Shown(wide_5b, 17, 8),
+        ),
+        # Of FILM's weights there are none, so that no frame comes between.
+        f"{B5}/image-to-video": (
+            SMALL | BETWEEN | {"image_url": upright, "interpolator_model": "film"},
+            Shown((96, 160), 17, 24),
+        ),
+        f"{B5}/text-to-image": (
+            STILL | {"image_size": {"width": 128, "height": 64}, "image_format": "png"},
+            Shown((128, 64), kind="image/png"),
+        ),
+    }
+
+
 @pytest.fixture(scope="module")
-def asked(server):
+def beside(weights):
+    """Lay a LoRA with a name and a small RIFE, untrained, beside the checkpoints, for a while."""
+    library, folder = LoraLibrary(weights / "loras"), weights / "interpolation" / "rife"
+    library.add(REGISTERED, weights / "loras" / HIGH_I2V)
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    save_file(Rife(RifeLayout((8, 8, 8, 8))).state_dict(), folder / "rife.safetensors")
+    yield
+    library.remove(REGISTERED)
+    shutil.rmtree(weights / "interpolation")
+
+
+@pytest.fixture(scope="module")
+def asked(server, weights):
     """The requests of this module."""
-    return requests(server)
+    return requests_of_a14b(server, weights) | requests_of_5b(server)
 
 
 @pytest.fixture(scope="module")
-def outcomes(server, asked):
+def outcomes(server, asked, beside):
     """What became of them, as one program of fal_client saw it."""
     ran = subprocess.run(
         [sys.executable, "-m", "tests.contract.many_client"],
@@ -209,12 +261,52 @@ def test_the_output_is_what_was_asked_for(endpoint, asked, outcomes, fetch):
 def test_a_reversed_video_is_the_same_one_from_its_end(outcomes, fetch):
     """Same prompt, seed and steps; the encoder alone comes between."""
     forward, backward = (
-        watch(fetch(outcomes[f"{A14B}/text-to-video{lora}"]["result"]["video"]["url"])[0])
-        for lora in ("", "/lora")
+        watch(fetch(outcomes[f"{A14B}/text-to-video{name}"]["result"]["video"]["url"])[0])
+        for name in ("", f"/lora{WITHOUT}")
     )
     difference = np.abs(forward.astype(int) - backward[::-1]).mean()
 
     assert 12 > difference < np.abs(forward.astype(int) - backward).mean() / 2
+
+
+def seen(file):
+    """The frames of a video, or of an image the one."""
+    return watch(file) if b"ftyp" == file[4:8] else np.asarray(Image.open(io.BytesIO(file)))[None]
+
+
+@pytest.mark.parametrize(
+    ("task", "without"),
+    [
+        ("text-to-video", "text-to-video"),
+        ("image-to-video", f"image-to-video/lora{WITHOUT}"),
+        ("text-to-image", f"text-to-image/lora{WITHOUT}"),
+    ],
+)
+def test_a_lora_changes_what_is_made(task, without, outcomes, fetch):
+    """The same prompt and seed look different with it; twice without, they are the same bytes."""
+    shown, plain = (
+        seen(fetch((result.get("video") or result["image"])["url"])[0]).astype(int)
+        for result in (outcomes[f"{A14B}/{name}"]["result"] for name in (f"{task}/lora", without))
+    )
+
+    assert np.abs(shown - plain).mean(axis=(1, 2, 3)).min() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "use"),
+    [
+        ("text-to-video", "brush.safetensors", "applied to both experts, scale 8"),
+        ("image-to-video", REGISTERED, "applied to the high-noise expert only, scale 1.5"),
+        ("text-to-image", "brush.safetensors", "applied to both experts, scale 8"),
+    ],
+)
+def test_the_log_says_how_much_of_a_lora_was_used(task, name, use, outcomes):
+    """A LoRA that changes less than all of its keys would is found here, not by eye."""
+    log = outcomes[f"{A14B}/{task}/lora"]["log"]
+
+    assert any("60 of 60 keys change 20 weights; rank 4" in line for line in log), log
+    assert any(use in line for line in log), log
+    assert not any("LoRA" in line for line in outcomes[f"{A14B}/{task}/lora{WITHOUT}"]["log"])
 
 
 def test_every_endpoint_was_asked(asked):
@@ -235,6 +327,10 @@ def test_a_file_that_is_no_picture_is_pointed_at(outcomes):
     [
         (f"{A14B}/video-to-video", "the input video has 20 frames"),
         (f"{A14B}/text-to-image/lora", "an image of 100×64 is made as 96×64"),
+        (
+            f"{B5}/image-to-video",
+            "with film was asked for and left out, so there are 17 frames",
+        ),
         (f"{B5}/text-to-video/distill", "no distilled checkpoint of the 5B model is public"),
     ],
 )
