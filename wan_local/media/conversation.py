@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -15,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from wan_local.errors import BadMedia
+from wan_local.errors import BadMedia, InvalidPlan
 from wan_local.geometry import Size
 from wan_local.media.info import MediaInfo, MediaKind, MediaLimits
 
 _LONGEST_LINE = 10_000  # bytes
 _DAMAGED = "The file cannot be decoded: it is damaged"
+_KINDS: dict[Any, MediaKind] = {"image": "image", "video": "video"}
 
 
 class Conversation:
@@ -103,8 +105,7 @@ class Conversation:
     def _expect(self, *tags: bytes) -> bytes:
         tag = bytes(self._read(1))
         if tag == b"R":
-            refusal = self._line()
-            raise BadMedia(refusal["message"], type=refusal["type"], ctx=refusal["ctx"])
+            raise refused(self._line())
         if tag not in tags:
             raise self._broken()
         return tag
@@ -115,7 +116,12 @@ class Conversation:
             line += self._read(1)
             if len(line) > _LONGEST_LINE:
                 raise self._broken()
-        values: dict[str, Any] = json.loads(line)
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BadMedia(_DAMAGED, type="value_error") from error
+        if not isinstance(values, dict):
+            raise BadMedia(_DAMAGED, type="value_error")
         return values
 
     def _read(self, size: int) -> bytearray:
@@ -149,8 +155,40 @@ def described(values: dict[str, Any], limits: MediaLimits) -> MediaInfo:
         BadMedia: If no file within *limits* is like that. A decoder that a file has taken over says
             what the file wants, and room for a frame is made by what it says.
     """
-    info = MediaInfo(**values | {"size": Size(**values["size"])})
-    pixels = info.size.width * info.size.height
+    try:
+        size = Size(_whole(values["size"]["width"]), _whole(values["size"]["height"]))
+        info = MediaInfo(
+            kind=_KINDS[values["kind"]],
+            size=size,
+            num_frames=_whole(values["num_frames"]),
+            fps=_measured(values.get("fps")),
+            duration=_measured(values.get("duration")),
+        )
+    except (KeyError, TypeError, ValueError, InvalidPlan) as error:
+        raise BadMedia(_DAMAGED, type="value_error") from error
+    pixels = size.width * size.height
     if pixels > max(limits.image_pixels, limits.video_pixels) or info.num_frames > limits.frames:
         raise BadMedia(_DAMAGED, type="value_error")
     return info
+
+
+def refused(values: dict[str, Any]) -> BadMedia:
+    """Return the error that a process said; as little believed as what it says of a file."""
+    message, type, ctx = (values.get(name) for name in ("message", "type", "ctx"))
+    if isinstance(message, str) and isinstance(type, str) and isinstance(ctx, dict | None):
+        return BadMedia(message, type=type, ctx=ctx)
+    return BadMedia(_DAMAGED, type="value_error")
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(value)
+    return value
+
+
+def _measured(value: Any) -> float | None:
+    if value is None:
+        return None
+    if type(value) not in {int, float} or not 0 <= value < math.inf:
+        raise ValueError(value)
+    return float(value)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.wan_local.media.files import video
 from wan_local.errors import BadMedia
-from wan_local.media.conversation import Conversation, described
+from wan_local.media.conversation import Conversation, described, refused
 from wan_local.media.info import MediaLimits
 
 
@@ -70,7 +70,23 @@ def test_the_end_of_its_computing_time_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "lie", [{"size": {"width": 10**6, "height": 10**6}}, {"num_frames": 10**9}]
+    "lie",
+    [
+        {"size": {"width": 10**6, "height": 10**6}},
+        {"size": {"width": -4, "height": 4}},
+        {"size": {"width": 4.5, "height": 4}},
+        {"size": {"width": 4}},
+        {"size": None},
+        {"num_frames": 10**9},
+        {"num_frames": -5},
+        {"num_frames": True},
+        {"kind": "zebra"},
+        {"kind": []},
+        {"fps": "fast"},
+        {"fps": float("nan")},
+        {"duration": float("inf")},
+    ],
+    ids=str,
 )
 def test_a_decoder_that_was_taken_over_is_not_believed(lie):
     """Memory is set aside for a frame as large as it says."""
@@ -79,3 +95,18 @@ def test_a_decoder_that_was_taken_over_is_not_believed(lie):
     assert 5 == described(truth, MediaLimits()).num_frames
     with pytest.raises(BadMedia, match="cannot be decoded"):
         described(truth | lie, MediaLimits())
+
+
+@pytest.mark.parametrize(
+    "words", [{}, {"message": 7, "type": "value_error", "ctx": {}}, {"message": "no", "ctx": {}}]
+)
+def test_nor_is_its_refusal_if_it_is_none(words):
+    """What it says becomes the client's error, which has a shape."""
+    assert "cannot be decoded" in str(refused(words))
+
+
+def test_a_refusal_keeps_its_words():
+    """The limit that a file passed is the client's to know."""
+    error = refused({"message": "too large", "type": "image_too_large", "ctx": {"max": 4}})
+
+    assert ("too large", "image_too_large", {"max": 4}) == (str(error), error.type, error.ctx)
