@@ -14,14 +14,20 @@ from server.settings import Settings
 from wan_local.events import Finished
 from wan_local.plan import VideoPlan
 
+NAMING = {"modelVersionId", "type", "format", "size", "fp", "download"}
+"""Parts of a query that say which file is meant, at Civitai and Hugging Face."""
+REDACTED = "[redacted]"
+
 
 def request_of(endpoint: str, wire: BaseModel) -> str:
     """Return the JSON of a request after its defaults, for the record of its file.
 
-    A data URI would put the client's whole picture into every file: its hash stands for it.
+    A data URI would put the client's whole picture into every file: its hash stands for it. And
+    files are handed on, so nothing that opens a door goes into one: of a URL's query only what
+    names a file, and nothing of a user in it.
     """
     request = wire.model_dump(mode="json", exclude_none=True)
-    return orjson.dumps({"endpoint": endpoint, "request": _without_data(request)}).decode()
+    return orjson.dumps({"endpoint": endpoint, "request": _recorded(request)}).decode()
 
 
 def in_style(plan: VideoPlan, settings: Settings) -> VideoPlan:
@@ -63,11 +69,23 @@ def write_sidecar(path: Path, finished: Finished, *, sha256: str, size_bytes: in
     part.replace(path)
 
 
-def _without_data(value: Any) -> Any:
+def _recorded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_data(inner) for name, inner in value.items()}
+        return {name: _recorded(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without_data(inner) for inner in value]
+        return [_recorded(inner) for inner in value]
     if isinstance(value, str) and value[:5].lower() == "data:":
         return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        return _without_secrets(value)
     return value
+
+
+def _without_secrets(url: str) -> str:
+    head, mark, query = url.partition("?")
+    scheme, _, rest = head.partition("://")
+    host, slash, path = rest.partition("/")
+    kept = [part for part in query.split("&") if part.partition("=")[0] in NAMING]
+    left = "&".join(kept) if len(kept) == len(query.split("&")) else "&".join([*kept, REDACTED])
+    host = host.rpartition("@")[2]
+    return f"{scheme}://{host}{slash}{path}{mark}{left if mark else ''}"

@@ -20,12 +20,17 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 # Keys are `Key id:secret`, upload passes `Bearer token`. Whatever follows the scheme goes.
 _SECRET = re.compile(r"\b(key|bearer)(\s+)[\w.~+/=-]+:[\w.~+/=-]+|\b(bearer)(\s+)\S{16,}", re.I)
 
+# A signed URL carries its credential in the query, and others in front of the host.
+_USER = re.compile(r"\b(\w+://)[^/\s@]+@")
+_QUERY = re.compile(r"\b(\w+://[^\s?#\"']+\?)[^\s\"']+")
+
 Format = Literal["plain", "json"]
 
 
 def redact(text: str) -> str:
     """Return *text* with credentials blotted out."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[3]} [redacted]", text)
+    text = _SECRET.sub(lambda found: f"{found[1] or found[3]} [redacted]", text)
+    return _QUERY.sub(r"\1[redacted]", _USER.sub(r"\1[redacted]@", text))
 
 
 class PlainLines(logging.Formatter):

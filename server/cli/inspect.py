@@ -14,6 +14,7 @@ import typer
 
 from server.cli.exits import Exit, give_up
 from server.cli.flags import AsJson, DeviceFlag, WeightsDir
+from server.output_style import REDACTED
 from server.settings import child_environment
 from wan_local.record import Record, from_json
 from wan_local.video.comments import comment_of
@@ -56,6 +57,8 @@ def _replay(file: Path, record: Record, flags: list[str]) -> None:
         give_up(Exit.FAILED, f"{file} does not say what was asked for: its metadata is minimal")
     if _has_hashed_data(record["request"]):
         give_up(Exit.FAILED, "its request held a file as data, of which only the hash is recorded")
+    if any(REDACTED in text for _, text in _flat("", record["request"])):
+        give_up(Exit.FAILED, "its request held a signed URL, whose signature is not recorded")
     with tempfile.TemporaryDirectory(prefix="wan-local-replay-") as folder:
         body, again = Path(folder) / "request.json", Path(folder) / f"again{file.suffix}"
         body.write_bytes(orjson.dumps(record["request"]))

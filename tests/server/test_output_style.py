@@ -35,6 +35,27 @@ def test_a_data_uri_is_recorded_by_its_hash():
     assert f"sha256:{hashlib.sha256(uri.encode()).hexdigest()}" == asked["request"]["prompt"]
 
 
+@pytest.mark.parametrize(
+    ("url", "recorded"),
+    [
+        ("https://a.lan/x.png?X-Sig=canary&e=1", "https://a.lan/x.png?[redacted]"),
+        ("https://ada:canary@a.lan/x@2.png", "https://a.lan/x@2.png"),
+        (
+            "https://civitai.com/models/7?modelVersionId=9&token=canary",
+            "https://civitai.com/models/7?modelVersionId=9&[redacted]",
+        ),
+        ("https://civitai.com/models/7?modelVersionId=9",) * 2,
+        ("HTTPS://a.lan?sig=canary", "HTTPS://a.lan?[redacted]"),
+        ("a sign that says http://x?y=z",) * 2,
+    ],
+)
+def test_nothing_in_a_file_opens_a_door(url, recorded):
+    """Videos are handed on, with what stands in them."""
+    asked = json.loads(request_of(ENDPOINT, TextToVideoInput(prompt=url)))
+
+    assert recorded == asked["request"]["prompt"]
+
+
 def test_the_operators_format_replaces_the_apis_and_its_quality_stays():
     """Clients say how good, the studio says what."""
     plan = a_plan(encoding=EncodingSpec(quality="maximum"))

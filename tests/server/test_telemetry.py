@@ -41,6 +41,21 @@ def test_a_key_never_reaches_the_log(logged, form):
     assert 2 == lines.getvalue().count("[redacted]")
 
 
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("https://a.lan/x.png?X-Sig=canary&e=1 failed", "https://a.lan/x.png?[redacted] failed"),
+        ("http://ada:canary@llm.lan/v1: refused", "http://[redacted]@llm.lan/v1: refused"),
+        ("'https://a.lan/x?token=canary'", "'https://a.lan/x?[redacted]'"),
+        ("listening on http://127.0.0.1:8900", "listening on http://127.0.0.1:8900"),
+        ("GET /queue/requests?logs=1 by ada@studio", "GET /queue/requests?logs=1 by ada@studio"),
+    ],
+)
+def test_the_secrets_of_a_url_never_reach_the_log(line, kept):
+    """Signed URLs are passwords to a bucket."""
+    assert kept == redact(line)
+
+
 def test_ordinary_words_are_left_alone():
     """`The key frame` is not a credential."""
     assert "the key frame is missing" == redact("the key frame is missing")

@@ -83,6 +83,7 @@ def test_another_file_is_told_from_the_same(tmp_path, capsys):
     [
         ({}, "its metadata is minimal"),
         ({"request": {"image_url": "sha256:00"}}, "only the hash"),
+        ({"request": {"image_url": "https://a.lan/x?[redacted]"}}, "signed URL"),
     ],
 )
 def test_what_cannot_be_made_again_is_a_sentence(tmp_path, record, said):
