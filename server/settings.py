@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +19,18 @@ from pydantic_settings import (
 )
 
 from wan_local.plan import MetadataPolicy, VideoFormat
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    # A header is ASCII: found out at the start, and not by every job that would send it.
+    value = token.get_secret_value()
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        msg = "a token is ASCII without spaces; this one was not copied whole"
+        raise ValueError(msg)
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -36,7 +48,11 @@ class Settings(BaseSettings):
     """What an operator can set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WAN_LOCAL_", extra="forbid", frozen=True, use_attribute_docstrings=True
+        env_prefix="WAN_LOCAL_",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # some are secrets
     )
 
     data_dir: Path = Field(default_factory=lambda: _data_home() / "data")
@@ -48,9 +64,9 @@ class Settings(BaseSettings):
     """Folders whose LoRA files requests may name by their paths."""
     hub_cache: Path = Field(default_factory=_hub_cache)
     """Hugging Face's cache: what `hf download` put there is found without a network."""
-    hub_token: SecretStr | None = None
+    hub_token: Token | None = None
     """Sent to huggingface.co, and nowhere else, for the LoRAs of private and gated repositories."""
-    civitai_token: SecretStr | None = None
+    civitai_token: Token | None = None
     """Sent to civitai.com, and nowhere else, for the LoRAs that it gives only to its users."""
     turbo_without_lora: bool = False
     """Let turbo endpoints run four steps on the base weights where their LoRA pair is missing, and
@@ -124,7 +140,7 @@ class Settings(BaseSettings):
     """Base of that server, such as `http://127.0.0.1:11434/v1`."""
     expansion_model: str = ""
     """The model's name there."""
-    expansion_key: SecretStr | None = None
+    expansion_key: Token | None = None
     """Sent to that server as a bearer token; none by default."""
     expansion_timeout: Annotated[float, Field(gt=0)] = 20.0
     """Seconds that it may take to answer before the prompt is used as written."""

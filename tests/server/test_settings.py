@@ -86,6 +86,16 @@ def test_an_expansion_server_has_an_address():
     assert "http://h/v1" == Settings(expansion="openai", expansion_url="http://h/v1").expansion_url
 
 
+@pytest.mark.parametrize("name", ["hub_token", "civitai_token", "expansion_key"])
+@pytest.mark.parametrize("token", ["schlüssel", "two words", "line\nbreak"])
+def test_a_token_that_no_header_can_carry_is_refused_at_the_start(name, token):
+    """Every job that sends it would fail otherwise."""
+    with pytest.raises(ValidationError, match="not copied whole") as refused:
+        Settings(**{name: token})
+
+    assert token not in str(refused.value)
+
+
 def test_settings_do_not_change_while_the_server_runs():
     """Each part reads them when it pleases."""
     with pytest.raises(ValidationError, match="frozen"):
