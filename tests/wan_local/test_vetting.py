@@ -102,10 +102,13 @@ def test_a_word_of_the_list_refuses_the_prompt(journey, words):
 
 def test_what_is_to_be_avoided_is_not_held_against_anyone(journey, words):
     """A negative prompt names the unwanted in order not to get it."""
-    journey(
+    events, plan = journey(
         safety=SafetySpec(check_input=True, words=words),
         prompt=PromptSpec(text="a cat", negative="gun"),
     )
+
+    assert [StageStarted(Stage.CHECK)] == events
+    assert "gun" == plan.prompt.negative
 
 
 def test_a_text_classifier_reads_the_prompt(journey, tmp_path, models):
