@@ -15,6 +15,8 @@ from wan_local.geometry import PATCH
 from wan_local.plan import VideoPlan
 
 Kind = Literal["t2v", "i2v", "ti2v"]
+Quantization = Literal["none", "float8", "int8"]
+"""How the experts' linear layers are kept: as they compute, or in 8 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

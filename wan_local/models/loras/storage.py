@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from wan_local.errors import LoraRefused
+from wan_local.models.quantize import rounded, row_scale
 
 _SCALE_NAMES = ("weight_scale", "scale_weight")
 _FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+_SCALED = (*_FLOAT8, torch.int8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,7 @@ def _plain(_owner: nn.Module, name: str, weight: Tensor) -> Storage | None:
 
     def write(value: Tensor) -> None:
         if weight.dtype in _FLOAT8:
-            most = torch.finfo(weight.dtype).max
-            value = value.clamp(-most, most)  # what is beyond would be stored as NaN
+            value = rounded(value, weight.dtype)
         weight.data.copy_(value)
 
     def read() -> Tensor:
@@ -63,17 +64,20 @@ def _plain(_owner: nn.Module, name: str, weight: Tensor) -> Storage | None:
     return Storage({name: weight}, read, write)
 
 
-def _scaled_float8(owner: nn.Module, name: str, weight: Tensor) -> Storage | None:
-    """float8 with a scale beside it, one for the tensor or one for each row."""
+def _scaled(owner: nn.Module, name: str, weight: Tensor) -> Storage | None:
+    """8 bits with a scale beside them, one for the tensor or one for each row.
+
+    The value is rounded anew, as `quantize` rounds one: what a LoRA makes of a weight is off by the
+    two roundings, half a step of the old scale and half a step of the new.
+    """
     path, _, leaf = name.rpartition(".")
     beside = next(
         (own for own in _SCALE_NAMES if isinstance(getattr(owner, own, None), Tensor)), ""
     )
-    if weight.dtype not in _FLOAT8 or leaf != "weight" or not beside:
+    if weight.dtype not in _SCALED or leaf != "weight" or not beside:
         return None
     scale: Tensor = getattr(owner, beside)
     rows = scale.numel() > 1
-    most = torch.finfo(weight.dtype).max
     column = (-1, *[1] * (weight.ndim - 1))
 
     def read() -> Tensor:
@@ -82,11 +86,9 @@ def _scaled_float8(owner: nn.Module, name: str, weight: Tensor) -> Storage | Non
     def write(value: Tensor) -> None:
         # A new scale: with the old one, a weight that has grown would be cut off.
         size = value.abs().flatten(1).amax(dim=1) if rows else value.abs().amax()
-        scale.data.copy_(
-            (size / most).clamp(min=torch.finfo(torch.float32).tiny).reshape(scale.shape)
-        )
+        scale.data.copy_(row_scale(size, weight.dtype).reshape(scale.shape))
         used = scale.data.float().reshape(column if rows else ())
-        weight.data.copy_((value / used).clamp(-most, most))
+        weight.data.copy_(rounded(value / used, weight.dtype))
 
     prefix = f"{path}." if path else ""
     return Storage({name: weight, f"{prefix}{beside}": scale}, read, write)
@@ -96,4 +98,4 @@ def _is_dense(weight: Tensor) -> bool:
     return type(weight.data) is Tensor and weight.layout is torch.strided
 
 
-STORAGES: tuple[Callable[[nn.Module, str, Tensor], Storage | None], ...] = (_scaled_float8, _plain)
+STORAGES: tuple[Callable[[nn.Module, str, Tensor], Storage | None], ...] = (_scaled, _plain)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.wan_local.models.loras.worlds import a_module
+from tests.wan_local.models.rounding import half_step
 from wan_local.errors import LoraRefused
 from wan_local.models.loras.storage import storage_of
 
@@ -56,8 +57,26 @@ def test_float8_with_a_scale_gets_a_new_one(rows, scale_name):
     assert ((storage.read() - value).abs() <= room).all()
 
 
+@pytest.mark.parametrize("rows", [False, True])
+def test_int8_with_a_scale_gets_a_new_one(rows):
+    """Rounded to the nearest, not towards zero: that would make every LoRA a little weaker."""
+    module = a_module()
+    scale = torch.full((48, 1) if rows else (), 0.002)
+    layer(module).register_buffer("weight_scale", scale)
+    kept = (layer(module).weight.data / 0.002).round().clamp(-127, 127).to(torch.int8)
+    layer(module).weight = nn.Parameter(kept.clone(), requires_grad=False)
+    storage = storage_of(module, NAME)
+    value = storage.read() * 5 + 0.001
+    storage.write(value)
+
+    assert torch.equal(kept.float() * 0.002 * 5 + 0.001, value)
+    new = value.abs().amax(1, keepdim=True) if rows else value.abs().amax()
+    assert ((storage.read() - value).abs() <= half_step(value, new / 127)).all()
+    assert 127 == layer(module).weight.data.abs().max()
+
+
 def test_what_no_lora_can_change_is_refused_by_name():
-    """A silently skipped layer is a wrong video."""
+    """A silently skipped layer is a wrong video: int8 without a scale means nothing."""
     module = a_module()
     layer(module).weight = nn.Parameter(torch.ones(48, 48, dtype=torch.int8), requires_grad=False)
 
