@@ -105,6 +105,7 @@ def render(
     width: int,
     generator: torch.Generator,
     part: slice = slice(None),
+    background: Background | None = None,
 ) -> Tensor:
     """Draw *scene*; what its caption leaves open is drawn from *generator*.
 
@@ -117,6 +118,7 @@ def render(
         width: Pixels.
         generator: Of chance.
         part: Which of the frames to draw.
+        background: What stands in the place of the scene's own.
 
     Returns:
         [3, frames in *part*, height, width], float32 in -1..1, edges smoothed.
@@ -131,7 +133,8 @@ def render(
         scene.shape, x - _per_frame(path.x), y - _per_frame(path.y), path.angle, path.radius
     )
     cover = (0.5 - distance * short / 3).clamp(0, 1)[:, None]
-    behind = BACKGROUNDS[scene.background](x, y, chance, generator)[None]
+    paint = background or BACKGROUNDS[scene.background]
+    behind = paint(x, y, chance, generator)[None]
     colour = torch.tensor(COLOURS[scene.colour]).view(1, 3, 1, 1) * (0.92 + 0.08 * chance.tone)
     video = behind * (1 - cover) + colour * cover
     return video.permute(1, 0, 2, 3) * 2 - 1
