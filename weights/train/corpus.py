@@ -1,30 +1,36 @@
 """Clips as latents on the disk, so that an expert's training does not encode them over and over.
 
     python -m weights.train.corpus VAE OUT
+    python -m weights.train.corpus VAE OUT --task i2v
+    python -m weights.train.corpus VAE OUT --style violet
 
 Shards are written by the number of clips that each kind still lacks, so an interrupted run goes on,
-and a reader may begin before it has ended.
+and a reader may begin before it has ended. Image to video has a corpus of its own, which holds what
+the VAE makes of the known frames as well.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from weights.train.clips import Scene, random_scene, render
+from wan_local import catalog
+from weights.train.clips import Scene, random_scene
+from weights.train.conditioning import LAST, Batch, condition, known_pixels
+from weights.train.shards import Clips, Shards, save_shard
+from weights.train.styles import STYLES, Style
 from weights.train.whole_clips import encode
 
 PER_SHARD = 50
+STYLED = 5
+"""A style is learned from this many times fewer clips than everything else was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +51,38 @@ class Kind:
         return f"{self.frames}x{self.height}x{self.width}"
 
 
-KINDS = (
-    Kind(1, 64, 112, 4000, 0.20),
-    Kind(17, 64, 112, 2500, 0.30),
-    Kind(33, 64, 112, 1200, 0.14),
-    Kind(81, 64, 112, 700, 0.16),
-    Kind(17, 112, 64, 500, 0.08),
-    Kind(17, 80, 80, 500, 0.08),
-    Kind(81, 112, 64, 150, 0.04),
-    Kind(81, 80, 80, 150, 0.04),
-)
+KINDS: dict[catalog.Kind, tuple[Kind, ...]] = {
+    "t2v": (
+        Kind(1, 64, 112, 4000, 0.20),
+        Kind(17, 64, 112, 2500, 0.30),
+        Kind(33, 64, 112, 1200, 0.14),
+        Kind(81, 64, 112, 700, 0.16),
+        Kind(17, 112, 64, 500, 0.08),
+        Kind(17, 80, 80, 500, 0.08),
+        Kind(81, 112, 64, 150, 0.04),
+        Kind(81, 80, 80, 150, 0.04),
+    ),
+    "i2v": (
+        Kind(17, 64, 112, 2000, 0.40),
+        Kind(33, 64, 112, 800, 0.16),
+        Kind(81, 64, 112, 500, 0.16),
+        Kind(17, 112, 64, 400, 0.10),
+        Kind(17, 80, 80, 400, 0.10),
+        Kind(81, 112, 64, 100, 0.04),
+        Kind(81, 80, 80, 100, 0.04),
+    ),
+    "ti2v": (
+        Kind(1, 96, 160, 3000, 0.15),
+        Kind(17, 96, 160, 2500, 0.35),
+        Kind(33, 96, 160, 1000, 0.14),
+        Kind(81, 96, 160, 500, 0.12),
+        Kind(17, 160, 96, 500, 0.08),
+        Kind(17, 96, 96, 500, 0.08),
+        Kind(81, 160, 96, 150, 0.04),
+        Kind(81, 96, 96, 150, 0.04),
+    ),
+}
+"""By task; the 5B model's sides lie on the grid of 32."""
 
 
 def held_out(scene: Scene) -> bool:
@@ -63,75 +91,96 @@ def held_out(scene: Scene) -> bool:
     return sum(ord(letter) * (place + 1) for place, letter in enumerate(key)) % 5 == 0
 
 
+def training_scene(generator: torch.Generator) -> Scene:
+    """Draw a scene that is not held out."""
+    scene = random_scene(generator)
+    while held_out(scene):
+        scene = random_scene(generator)
+    return scene
+
+
 @torch.inference_mode()
-def write(vae_folder: Path, out: Path) -> None:
+def write(vae_folder: Path, out: Path, task: catalog.Kind = "t2v", style: str = "plain") -> None:
     """Draw and encode what is missing in *out*, all kinds alongside one another."""
     out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     vae = AutoencoderKLWan.from_pretrained(vae_folder, torch_dtype=torch.float32)
-    for number in range(max(kind.clips for kind in KINDS) // PER_SHARD):
-        for index, kind in enumerate(KINDS):
+    kinds = KINDS[task]
+    if style != "plain":
+        kinds = tuple(replace(kind, clips=kind.clips // STYLED) for kind in kinds)
+    shard = _write_pictured if task == "i2v" else _write_shard
+    for number in range(-(-max(kind.clips for kind in kinds) // PER_SHARD)):
+        for index, kind in enumerate(kinds):
             path = out / f"{kind.name}.{number:03}.safetensors"
             if number * PER_SHARD < kind.clips and not path.exists():
-                _write_shard(vae, path, kind, torch.Generator().manual_seed(1000 * number + index))
+                generator = torch.Generator().manual_seed(1000 * number + index)
+                shard(vae, path, _clips(kind, STYLES[style], generator))
 
 
-def _write_shard(vae: Any, path: Path, kind: Kind, generator: torch.Generator) -> None:
+def _write_shard(vae: Any, path: Path, clips: Iterator[tuple[Scene, Tensor]]) -> None:
+    latents, scenes = [], []
+    for scene, clip in clips:
+        latents.append(_encoded(vae, clip))
+        scenes.append(asdict(scene))
+    save_shard(path, {"latents": torch.stack(latents)}, scenes=scenes)
+
+
+def _write_pictured(vae: Any, path: Path, clips: Iterator[tuple[Scene, Tensor]]) -> None:
+    tensors: dict[str, list[Tensor]] = {"latents": [], "pictures": [], "last": []}
+    scenes = []
+    for number, (scene, clip) in enumerate(clips):
+        # Spread evenly, so that no shard is without; scenes come in no order.
+        last = int((number + 1) * LAST) > int(number * LAST)
+        tensors["latents"].append(_encoded(vae, clip))
+        tensors["pictures"].append(_encoded(vae, known_pixels(clip, last=last)))
+        tensors["last"].append(torch.tensor(last))
+        scenes.append(asdict(scene))
+    save_shard(path, {name: torch.stack(rows) for name, rows in tensors.items()}, scenes=scenes)
+
+
+def _encoded(vae: Any, clip: Tensor) -> Tensor:
+    """Return the latents of *clip* as experts see them, [z, frames, height, width]."""
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     scale = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
-    latents, scenes = [], []
-    for scene, clip in _clips(kind, generator):
-        with torch.autocast("cpu", torch.bfloat16):
-            found = encode(vae, clip[None])[0].float()
-        latents.append(((found - mean) / scale)[0].half())
-        scenes.append(asdict(scene))
-    part = path.with_suffix(".part")
-    save_file({"latents": torch.stack(latents)}, part, {"scenes": json.dumps(scenes)})
-    part.replace(path)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encode(vae, clip[None])[0].float()
+    return ((found - mean) / scale)[0]
 
 
-def _clips(kind: Kind, generator: torch.Generator) -> Iterator[tuple[Scene, Tensor]]:
+def _clips(kind: Kind, style: Style, generator: torch.Generator) -> Iterator[tuple[Scene, Tensor]]:
+    size = {"frames": kind.frames, "height": kind.height, "width": kind.width}
     for _ in range(PER_SHARD):
-        scene = random_scene(generator)
-        while held_out(scene):
-            scene = random_scene(generator)
-        size = {"frames": kind.frames, "height": kind.height, "width": kind.width}
-        yield scene, render(scene, **size, generator=generator)
+        scene = training_scene(generator)
+        yield scene, style.draw(scene, **size, generator=generator)
 
 
 class Corpus:
-    """The shards that are there; look again with `refresh`."""
+    """The latents of a folder, for one task; look again with `refresh`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shards: dict[str, dict[str, tuple[Tensor, list[Scene]]]] = {}
-        self.refresh()
+    def __init__(self, folder: Path, task: catalog.Kind = "t2v") -> None:
+        self.task = task
+        self._shards = Shards(folder, "scenes")
 
     def refresh(self) -> None:
         """Read shards that are new."""
-        for path in sorted(self._folder.glob("*.safetensors")):
-            shards = self._shards.setdefault(path.name.split(".")[0], {})
-            if path.name not in shards:
-                with safe_open(path, "pt") as file:
-                    scenes = [Scene(**row) for row in json.loads(file.metadata()["scenes"])]
-                    shards[path.name] = (file.get_tensor("latents"), scenes)
+        self._shards.refresh()
 
-    def draw(self, tokens: int, generator: torch.Generator) -> tuple[Tensor, list[Scene]]:
-        """Return latents of one kind, [clips, z, frames, height, width], and their scenes.
+    def draw(self, tokens: int, generator: torch.Generator) -> tuple[Batch, list[Scene]]:
+        """Return clips of one kind, with some *tokens* together, and their scenes."""
+        shares = {kind.name: kind.share for kind in KINDS[self.task]}
+        clips, rows = self._shards.draw(shares, tokens, generator)
+        return Batch(clips["latents"], _condition(clips)), [Scene(**row) for row in rows]
 
-        As many clips as have some *tokens* (2 × 2 latents each) together, so that a batch of short
-        clips costs what a batch of long ones does.
-        """
-        kinds = [kind for kind in KINDS if kind.name in self._shards]
-        shares = torch.tensor([kind.share for kind in kinds])
-        kind = kinds[int(torch.multinomial(shares, 1, generator=generator))]
-        shards = list(self._shards[kind.name].values())
-        latents, scenes = shards[int(torch.randint(len(shards), (1,), generator=generator))]
-        each = latents[0, 0].numel() // 4
-        count = max(2, min(len(latents), round(tokens / each)))
-        chosen = torch.randperm(len(latents), generator=generator)[:count]
-        return latents[chosen].float(), [scenes[index] for index in chosen.tolist()]
+
+def _condition(clips: Clips) -> Tensor | None:
+    return condition(clips["pictures"], clips["last"]) if "pictures" in clips else None
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("vae", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--task", choices=KINDS, default="t2v")
+    parser.add_argument("--style", choices=STYLES, default="plain")
+    flags = parser.parse_args()
+    write(flags.vae, flags.out, flags.task, flags.style)

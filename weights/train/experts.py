@@ -2,173 +2,67 @@
 
     python -m weights.train.experts CORPUS TEXT OUT --side both --minutes 30
     python -m weights.train.experts CORPUS TEXT OUT2 --side high --minutes 12 --start OUT
+    python -m weights.train.experts CORPUS_OF_I2V TEXT OUT3 --task i2v --side high --start OUT2
+    python -m weights.train.experts CORPUS_OF_5B TEXT OUT4 --task ti2v --minutes 40
 
-A base learns all noise levels; each expert goes on from it on its own side of the boundary.
+A base learns all noise levels; each expert goes on from it on its own side of the boundary. Image
+to video goes on from the experts of text to video; the 5B kind is one transformer for all levels.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import UMT5EncoderModel
 
-from wan_local.stages.prompt import MAX_TOKENS
-from weights.train.clips import Scene, random_scene
+from wan_local.catalog import MODELS, Kind, ModelSpec
+from weights.train.clips import Scene
+from weights.train.conditioning import BOUNDARIES, WAYS, Shown
 from weights.train.corpus import Corpus
 from weights.train.progress import Course
-from weights.train.text import DIM, Texts, phrase
+from weights.train.text import Texts, phrase
+from weights.train.transformer import SHAPE, attune, build, short_text, velocity, widen
+
+__all__ = ["BOUNDARY", "SEED", "SHAPE", "build", "noise_levels", "train"]
 
 Side = Literal["both", "high", "low"]
-BOUNDARY = 0.875
+Said = tuple[Tensor, Tensor]
+"""Embeddings [clips, longest, DIM] and lengths [clips]."""
+Predict = Callable[[Tensor, Tensor, Said], Tensor]
+"""(noisy latents, noise levels, texts) -> velocity."""
+BOUNDARY = BOUNDARIES["t2v"]
 SEED = 20260
-SHAPE: dict[str, Any] = {
-    "patch_size": (1, 2, 2),
-    "num_attention_heads": 5,
-    "attention_head_dim": 32,
-    "text_dim": DIM,
-    "freq_dim": 64,
-    "ffn_dim": 480,
-    "num_layers": 6,
-    "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads",
-    "rope_max_seq_len": 128,
-}
 UNPROMPTED = 0.12
 """Share of clips that are learned without their prompt, for classifier-free guidance."""
-LONG = 300
-"""Tokens of a clip from which on torch's fused attention is the quicker one."""
 TOKENS = 2300
 """Of one batch."""
+MODEL_OF: dict[Kind, ModelSpec] = {
+    "t2v": MODELS["wan2.2-t2v-a14b"],
+    "i2v": MODELS["wan2.2-i2v-a14b"],
+    "ti2v": MODELS["wan2.2-ti2v-5b"],
+}
 
 
-class ShortText:
-    """Attention as Wan's, with texts that are not padded to 512 rows, and quick to train on a CPU.
-
-    Wan attends to 512 rows of text, of which nearly all are the same padding. One row whose score
-    is raised by the logarithm of their number stands for them exactly. The products are written
-    out: the backward pass of torch's fused attention took half of a training step.
-    """
-
-    def __init__(self) -> None:
-        self.bias: Tensor | None = None
-        """[clips, 1, 1, rows of text], left by `velocity`."""
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        text: Tensor | None,
-        _mask: None,
-        rotary: tuple[Tensor, Tensor] | None,
-    ) -> Tensor:
-        """Attend to *text*, or to the clip itself if there is none."""
-        seen = hidden_states if text is None else text
-        query, key = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(seen))
-        heads = [x.unflatten(2, (attn.heads, -1)) for x in (query, key, attn.to_v(seen))]
-        if rotary is not None:
-            heads[:2] = [_rotate(x, rotary) for x in heads[:2]]
-        q, k, v = (x.transpose(1, 2) for x in heads)
-        if text is None and q.shape[2] > LONG:
-            mixed = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-            return attn.to_out[0](mixed)  # type: ignore[no-any-return]
-        scores = (q @ k.transpose(2, 3)).float() / math.sqrt(q.shape[-1])
-        if text is not None and self.bias is not None:
-            scores = scores + self.bias
-        out = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2)
-        return attn.to_out[0](out)  # type: ignore[no-any-return]
-
-
-def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = (table[..., ::2].to(x.dtype) for table in rotary)
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
-
-
-def build(in_channels: int = 16, out_channels: int = 16) -> Any:
-    """Return a fresh transformer whose blocks change nothing yet."""
-    model = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **SHAPE)
-    with torch.no_grad():
-        embedder = model.condition_embedder
-        embedder.time_proj.weight.mul_(0.1)
-        for layer in (embedder.text_embedder.linear_1, embedder.text_embedder.linear_2):
-            layer.bias.zero_()  # padding, which is zero, stays zero
-        model.proj_out.weight.zero_()
-        model.proj_out.bias.zero_()
-        for block in model.blocks:
-            block.scale_shift_table[:, [2, 5]] = 0
-            block.attn2.to_out[0].weight.mul_(0.2)
-            for layer in (block.attn2.to_k, block.attn2.to_v):
-                layer.bias.zero_()
-            # Queries and keys of text agree from the start, or 500 rows of padding would drown the
-            # dozen rows of text, and nothing about the prompt would be learned for a long time.
-            block.attn2.to_q.bias.fill_(1.5)
-    return model
-
-
-@torch.no_grad()
-def attune(model: Any, texts: Texts, generator: torch.Generator) -> None:
-    """Give the keys of text what they have in common, along the direction queries begin with."""
-    said = [phrase(random_scene(generator), generator) for _ in range(64)]
-    embeds, lengths = texts.embed(said)
-    rows = torch.cat([row[:n] for row, n in zip(embeds, lengths.tolist(), strict=True)])
-    rows = model.condition_embedder.text_embedder(rows)
-    common = rows.mean(0)
-    for block in model.blocks:
-        keys = rows @ block.attn2.to_k.weight.T
-        block.attn2.to_k.weight.mul_(1 / keys.std())
-        block.attn2.to_k.weight.add_(1.5 * common[None] / common.square().sum())
-
-
-def short_text(model: Any) -> ShortText:
-    """Let *model*'s cross-attention take texts without their padding; return the processor."""
-    processor = ShortText()
-    for block in model.blocks:
-        block.attn1.set_processor(processor)
-        block.attn2.set_processor(processor)
-    return processor
-
-
-def velocity(
-    model: Any, processor: ShortText, noisy: Tensor, sigma: Tensor, text: tuple[Tensor, Tensor]
+def noise_levels(
+    count: int, side: Side, generator: torch.Generator, boundary: float = BOUNDARY
 ) -> Tensor:
-    """Return what the model predicts, the same as with texts padded to 512 rows.
-
-    Args:
-        model: The transformer.
-        processor: From `short_text`.
-        noisy: [clips, channels, frames, height, width].
-        sigma: [clips], or [clips, tokens] for a model with a time for each token.
-        text: Embeddings [clips, longest, DIM] and lengths [clips].
-    """
-    embeds, lengths = text
-    longest = embeds.shape[1]
-    bias = torch.zeros(len(embeds), longest + 1)
-    bias[:, :longest].masked_fill_(torch.arange(longest)[None] >= lengths[:, None], -math.inf)
-    bias[:, longest] = (MAX_TOKENS - lengths).log()
-    processor.bias = bias[:, None, None]
-    embeds = torch.nn.functional.pad(embeds, (0, 0, 0, 1))
-    output: Tensor = model(noisy, sigma * 1000, embeds, return_dict=False)[0]
-    return output.float()
-
-
-def noise_levels(count: int, side: Side, generator: torch.Generator) -> Tensor:
     """Draw noise levels of *side*, [count]: more of the high ones, where more is decided."""
     u = torch.rand(count, generator=generator)
     if side == "high":
-        return BOUNDARY + (1 - BOUNDARY) * u
+        return boundary + (1 - boundary) * u
     shifted = 3 * u / (1 + 2 * u)
     if side == "low":
-        return shifted * BOUNDARY
+        return shifted * boundary
     split = torch.rand(count, generator=generator) < 0.4
-    return torch.where(split, BOUNDARY + (1 - BOUNDARY) * u, shifted * BOUNDARY)
+    return torch.where(split, boundary + (1 - boundary) * u, shifted * boundary)
 
 
 def prompts(scenes: Sequence[Scene], generator: torch.Generator) -> list[str]:
@@ -178,6 +72,59 @@ def prompts(scenes: Sequence[Scene], generator: torch.Generator) -> list[str]:
         "" if quiet else phrase(scene, generator)
         for scene, quiet in zip(scenes, silent.tolist(), strict=True)
     ]
+
+
+def read_texts(folder: Path) -> Texts:
+    """Return the text side in *folder*, finished."""
+    encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    return Texts(folder / "tokenizer", encoder.requires_grad_(requires_grad=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Where clips, their words and their noise come from."""
+
+    corpus: Corpus
+    texts: Texts
+    generator: torch.Generator
+
+    def errors(self, predict: Predict, side: Side) -> tuple[Tensor, Tensor]:
+        """Let *predict* find the velocity of noised clips.
+
+        Returns:
+            Each clip's mean squared error, and its noise level, [clips].
+        """
+        generator, task = self.generator, self.corpus.task
+        batch, scenes = self.corpus.draw(TOKENS, generator)
+        latents = batch.latents
+        sigma = noise_levels(len(latents), side, generator, BOUNDARIES.get(task, BOUNDARY))
+        noise = torch.randn(latents.shape, generator=generator)
+        level = sigma.view(-1, 1, 1, 1, 1)
+        said = self.texts.embed(prompts(scenes, generator))
+        noisy = (1 - level) * latents + level * noise
+        shown: Shown = WAYS[task](noisy, sigma, batch, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = predict(shown.latents, shown.sigma, said)
+        errors = (seen - (noise - latents)).square()[:, :, shown.given :]
+        return errors.mean((1, 2, 3, 4)), sigma
+
+
+def begin(task: Kind, texts: Texts, start: Path | None) -> Any:
+    """Return the model that training begins with.
+
+    Raises:
+        ValueError: If it is for image to video and there is nothing to *start* from.
+    """
+    channels = MODEL_OF[task].input_channels, MODEL_OF[task].latent_channels
+    if start is not None:
+        model = WanTransformer3DModel.from_pretrained(start, torch_dtype=torch.float32)
+        return widen(model, channels[0])
+    if task == "i2v":
+        msg = "image to video goes on from an expert of text to video: --start is missing"
+        raise ValueError(msg)
+    model = build(*channels)
+    attune(model, texts, torch.Generator().manual_seed(SEED))
+    return model
 
 
 def train(
@@ -190,31 +137,20 @@ def train(
     start: Path | None = None,
     rate: float = 1.5e-3,
 ) -> None:
-    """Train a text-to-video expert and write it to *out*."""
+    """Train an expert for the task of *corpus* and write it to *out*."""
     torch.manual_seed(SEED)
     torch.set_flush_denormal(True)
-    encoder = UMT5EncoderModel.from_pretrained(text / "text_encoder", dtype=torch.float32)
-    texts = Texts(text / "tokenizer", encoder.requires_grad_(requires_grad=False))
-    if start is None:
-        model = build()
-        attune(model, texts, torch.Generator().manual_seed(SEED))
-    else:
-        model = WanTransformer3DModel.from_pretrained(start, torch_dtype=torch.float32)
+    texts = read_texts(text)
+    model = begin(corpus.task, texts, start)
     processor = short_text(model.train())
+    predict = partial(velocity, model, processor)
     course = Course(model, out, minutes=minutes, rate=rate, seed=SEED)
-    generator = course.generator
+    lesson = Lesson(corpus, texts, course.generator)
     for step in course:
         if step % 200 == 0:
             corpus.refresh()
-        latents, scenes = corpus.draw(TOKENS, generator)
-        sigma = noise_levels(len(latents), side, generator)
-        noise = torch.randn(latents.shape, generator=generator)
-        level = sigma.view(-1, 1, 1, 1, 1)
-        said = texts.embed(prompts(scenes, generator))
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = velocity(model, processor, (1 - level) * latents + level * noise, sigma, said)
-        errors = (seen - (noise - latents)).square().mean((1, 2, 3, 4))
-        high = sigma >= BOUNDARY
+        errors, sigma = lesson.errors(predict, side)
+        high = sigma >= BOUNDARIES.get(corpus.task, BOUNDARY)
         figures = {"high": errors[high].mean(), "low": errors[~high].mean()}
         told = {name: float(value.detach()) for name, value in figures.items() if value == value}
         course.learn(errors.mean(), **told)
@@ -225,13 +161,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("corpus", "text", "out"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--task", choices=WAYS, default="t2v")
     parser.add_argument("--side", choices=("both", "high", "low"), default="both")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--start", type=Path)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     flags = parser.parse_args()
     train(
-        Corpus(flags.corpus),
+        Corpus(flags.corpus, flags.task),
         flags.text,
         flags.out,
         side=flags.side,

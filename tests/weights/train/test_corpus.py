@@ -20,7 +20,7 @@ def shards(tmp_path_factory):
     kinds = (Kind(1, 32, 32, 8, 0.5), Kind(5, 32, 48, 4, 0.5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PER_SHARD", 4)
-        patch.setattr(module, "KINDS", kinds)
+        patch.setattr(module, "KINDS", {"t2v": kinds})
         write(folder / "vae", folder / "shards")
         yield folder / "shards"
 
@@ -41,9 +41,10 @@ def test_batches_are_of_one_kind_and_cost_the_same(shards):
     generator = torch.Generator().manual_seed(0)
     shapes = set()
     for _ in range(20):
-        latents, scenes = Corpus(shards).draw(16, generator)
-        shapes.add(tuple(latents.shape))
-        assert len(latents) == len(scenes)
+        batch, scenes = Corpus(shards).draw(16, generator)
+        shapes.add(tuple(batch.latents.shape))
+        assert len(batch.latents) == len(scenes)
+        assert batch.condition is None
         assert not any(held_out(scene) for scene in scenes)
 
     assert {(4, 16, 1, 4, 4), (2, 16, 2, 4, 6)} == shapes

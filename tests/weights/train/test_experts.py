@@ -1,37 +1,16 @@
-"""The shortcuts of training against the model as the engine runs it."""
+"""Training experts, and the noise levels they are trained at."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from diffusers import WanTransformer3DModel
 
-from wan_local.stages.prompt import MAX_TOKENS
-from weights.train.experts import BOUNDARY, build, noise_levels, short_text, velocity
-from weights.train.text import DIM
-
-
-def awake(model):
-    """Undo the quiet beginning: a model that changes nothing agrees with anything."""
-    with torch.no_grad():
-        model.proj_out.weight.normal_(0, 0.1)
-        for block in model.blocks:
-            block.scale_shift_table[:, [2, 5]] = 1
-    return model
-
-
-@torch.inference_mode()
-def test_one_row_of_padding_stands_for_all_of_them():
-    """Experts are trained on short texts and run on 512 rows: it must be the same function."""
-    torch.manual_seed(1)
-    model = awake(build())
-    lengths = torch.tensor([4, 9, 1])
-    embeds = torch.randn(3, 9, DIM) * (torch.arange(9)[None] < lengths[:, None])[..., None]
-    noisy, sigma = torch.randn(3, 16, 3, 8, 14), torch.tensor([0.9, 0.5, 0.1])
-    padded = torch.nn.functional.pad(embeds, (0, 0, 0, MAX_TOKENS - 9))
-    theirs = model(noisy, sigma * 1000, padded, return_dict=False)[0]
-    ours = velocity(model, short_text(model), noisy, sigma, (embeds, lengths))
-
-    assert (theirs - ours).abs().max() <= 1e-4 * theirs.std()
-    assert theirs[0].sub(theirs[2]).std() > 0.1 * theirs.std()
+from tests.weights.train.worlds import awake, finished, small_shape, text_side
+from weights.train import corpus as module
+from weights.train.corpus import Corpus, Kind, write
+from weights.train.experts import BOUNDARY, begin, noise_levels, train
+from weights.train.transformer import build
 
 
 def test_each_side_draws_its_own_noise_levels():
@@ -43,3 +22,60 @@ def test_each_side_draws_its_own_noise_levels():
     both = noise_levels(500, "both", generator)
     assert 0 <= both.min() < 0.3
     assert 0.98 < both.max() <= 1
+
+
+def test_a_boundary_can_be_anothers():
+    """The experts of image to video change at 0.9."""
+    generator = torch.Generator().manual_seed(0)
+
+    assert noise_levels(500, "high", generator, 0.9).min() >= 0.9
+    assert noise_levels(500, "low", generator, 0.9).max() <= 0.9
+
+
+KINDS = {
+    "t2v": (Kind(5, 32, 32, 4, 1.0),),
+    "i2v": (Kind(5, 32, 32, 4, 1.0),),
+    "ti2v": (Kind(5, 64, 64, 4, 1.0),),
+}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("words")
+    text_side(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+@pytest.mark.parametrize(
+    ("task", "layout", "channels"),
+    [("t2v", "2.1", (16, 16)), ("i2v", "2.1", (36, 16)), ("ti2v", "2.2", (48, 48))],
+)
+def test_each_task_is_trained_by_one_command(task, layout, channels, words, tmp_path, monkeypatch):
+    """From a VAE to an expert that diffusers loads, with its curve beside it."""
+    small_shape(monkeypatch)
+    monkeypatch.setattr(module, "KINDS", KINDS)
+    monkeypatch.setattr(module, "PER_SHARD", 4)
+    finished(layout, tmp_path / "vae")
+    write(tmp_path / "vae", tmp_path / "corpus", task)
+    start = tmp_path / "start" if task == "i2v" else None
+    awake(build()).save_pretrained(tmp_path / "start")
+    side = "both" if task == "ti2v" else "low"
+    train(
+        Corpus(tmp_path / "corpus", task),
+        words,
+        tmp_path / "out",
+        side=side,
+        minutes=0.01,
+        start=start,
+    )
+    config = WanTransformer3DModel.from_pretrained(tmp_path / "out").config
+
+    assert channels == (config.in_channels, config.out_channels)
+    assert (tmp_path / "out" / "last.json").is_file()
+
+
+def test_image_to_video_needs_an_expert_to_go_on_from():
+    """From nothing, it would have to learn twice what takes hours once."""
+    with pytest.raises(ValueError, match="--start is missing"):
+        begin("i2v", None, None)
