@@ -21,7 +21,7 @@ from weights.train.whole_clips import decode, encode
 
 SHARED = {"num_res_blocks": 1, "temperal_downsample": [False, True, True]}
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "2.1": {**SHARED, "base_dim": 6, "z_dim": 16, "dim_mult": [1, 2, 4, 6]},
+    "2.1": {**SHARED, "base_dim": 6, "z_dim": 16, "dim_mult": [1, 2, 6, 12]},
     "2.2": {
         **SHARED,
         "base_dim": 12,
@@ -96,7 +96,7 @@ def loss_of(vae: Any, clips: Tensor, generator: torch.Generator) -> tuple[Tensor
     distance = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
     error = seen - clips
     mse = error.square().mean()
-    loss = error.abs().mean() + mse + KL * distance
+    loss = error.abs().mean() + 5 * mse + KL * distance
     return loss, float(-10 * torch.log10(mse.detach() / 4))
 
 
@@ -112,9 +112,9 @@ def train(layout: str, out: Path, minutes: float, seed: int = 0) -> None:
         early = course.done < 0.15
         # Pictures first: they are cheap, and a clip is mostly a picture that moves.
         if early and step % 8:
-            clips = batch(layout, generator, clips=16, frames=1)
+            clips = batch(layout, generator, clips=8, frames=1)
         else:
-            clips = batch(layout, generator, clips=4, frames=17 if step % 2 else 9)
+            clips = batch(layout, generator, clips=2, frames=17 if step % 2 else 9)
         loss, quality = loss_of(vae, clips, generator)
         course.learn(loss, psnr=quality)
     finish(course.average(), layout, out)

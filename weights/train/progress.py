@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from weights.train.muon import Muon, learned_by_muon
+
 SAVE_EVERY = 120.0
 """Seconds between two checkpoints."""
 SAY_EVERY = 20
@@ -24,12 +26,20 @@ class Course:
     """Carries a model through its training; iterate over it, and call `learn` each time.
 
     The learning rate warms up over 100 steps and falls to a twentieth along a cosine, by the clock
-    and not by steps: a slow machine ends in time, with less learned. What is kept is an average of
-    the recent weights. A run that was stopped goes on from its last checkpoint.
+    and not by steps: a slow machine ends in time, with less learned. Matrices and convolutions are
+    learned by Muon at *matrix_rate*, all else by AdamW at *rate*. What is kept is an average of the
+    recent weights. A run that was stopped goes on from its last checkpoint.
     """
 
     def __init__(
-        self, model: nn.Module, out: Path, *, minutes: float, rate: float, seed: int
+        self,
+        model: nn.Module,
+        out: Path,
+        *,
+        minutes: float,
+        rate: float,
+        seed: int,
+        matrix_rate: float = 0.02,
     ) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.generator = torch.Generator().manual_seed(seed)
@@ -37,12 +47,16 @@ class Course:
         self._model = model
         self._out = out
         self._seconds = minutes * 60
-        self._rate = rate
         self._spent = 0.0
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(
-            self._parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01
-        )
+        matrices = learned_by_muon(model)
+        others = [p for p in self._parameters if not any(p is m for m in matrices)]
+        self._optimisers: list[tuple[torch.optim.Optimizer, float]] = []
+        if matrices:
+            self._optimisers.append((Muon(matrices, matrix_rate), matrix_rate))
+        if others:
+            adam = torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+            self._optimisers.append((adam, rate))
         self._average = {
             name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad
         }
@@ -70,14 +84,16 @@ class Course:
 
     def learn(self, loss: Tensor, **figures: float) -> None:
         """Take one step down *loss*; *figures* go into the curve."""
-        for group in self._optimiser.param_groups:
-            fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * self.done))
-            group["lr"] = self._rate * min(1.0, (self.step + 1) / 100) * fall
-        self._optimiser.zero_grad(set_to_none=True)
+        fall = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * self.done))
+        for optimiser, rate in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1.0, (self.step + 1) / 100) * fall
+        self._model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, 1.0)
         if torch.isfinite(norm):
-            self._optimiser.step()
+            for optimiser, _ in self._optimisers:
+                optimiser.step()
         self._remember()
         self._note(loss=float(loss.detach()), gradient=float(norm), **figures)
 
@@ -108,8 +124,9 @@ class Course:
         tensors = {f"model.{name}": p.detach() for name, p in self._model.named_parameters()}
         tensors |= {f"average.{name}": value for name, value in self._average.items()}
         for index, parameter in enumerate(self._parameters):
-            for name, value in self._optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{index}.{name}"] = value
+            for optimiser, _ in self._optimisers:
+                for name, value in optimiser.state.get(parameter, {}).items():
+                    tensors[f"optimiser.{index}.{name}"] = value
         tensors["generator"] = self.generator.get_state()
         part = self._out / "last.part"
         state = {"step": str(self.step), "spent": str(self._spent)}
@@ -132,5 +149,6 @@ class Course:
         for index, parameter in enumerate(self._parameters):
             head = f"optimiser.{index}."
             found = {n[len(head) :]: t for n, t in tensors.items() if n.startswith(head)}
-            if found:
-                self._optimiser.state[parameter] = found
+            for optimiser, _ in self._optimisers:
+                if found and any(parameter is p for p in optimiser.param_groups[0]["params"]):
+                    optimiser.state[parameter] = found
