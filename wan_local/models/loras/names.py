@@ -80,17 +80,27 @@ def names_of(weights: Iterable[str]) -> Names:
         owner, _, leaf = weight.rpartition(".")
         if leaf in {"weight", "bias"}:
             role: Role = "weight" if leaf == "weight" else "bias"
-            _enter(original, _original(owner), role, weight)
+            _enter(original, original_name(owner), role, weight)
             _enter(diffusers, owner, role, weight)
             # Attention processors of diffusers' older releases leave the index out.
             _enter(diffusers, owner.removesuffix(".0"), role, weight)
         elif leaf == "scale_shift_table":
-            own = _original(weight)
+            own = original_name(weight)
             _enter(original, own, "weight", weight)
             _enter(original, own.rpartition(".")[0], "modulation", weight)
             _enter(diffusers, weight, "weight", weight)
             _enter(diffusers, owner, "modulation", weight)
     return Names(original, diffusers)
+
+
+def original_name(name: str) -> str:
+    """Return what Wan's own code calls the layer, or the table, that diffusers calls *name*."""
+    renames = _IN_BLOCKS if name.startswith("blocks.") else _OUTSIDE
+    dotted = f"{name}."
+    for ours, theirs in renames:
+        if ours in dotted:
+            dotted = dotted.replace(ours, theirs)
+    return dotted.removesuffix(".")
 
 
 def is_image_extra(stem: str) -> bool:
@@ -101,12 +111,3 @@ def is_image_extra(stem: str) -> bool:
 def _enter(table: Table, stem: str, role: Role, weight: str) -> None:
     for name in (stem, stem.replace(".", "_")):
         table.setdefault(name, {}).setdefault(role, weight)
-
-
-def _original(name: str) -> str:
-    renames = _IN_BLOCKS if name.startswith("blocks.") else _OUTSIDE
-    dotted = f"{name}."
-    for ours, theirs in renames:
-        if ours in dotted:
-            dotted = dotted.replace(ours, theirs)
-    return dotted.removesuffix(".")
