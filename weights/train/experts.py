@@ -80,6 +80,12 @@ def read_texts(folder: Path) -> Texts:
     return Texts(folder / "tokenizer", encoder.requires_grad_(requires_grad=False))
 
 
+def read_expert(folder: Path) -> Any:
+    """Return the finished expert in *folder*, frozen, in float32."""
+    expert = WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
+    return expert.eval().requires_grad_(requires_grad=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """Where clips, their words and their noise come from."""

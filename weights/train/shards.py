@@ -37,9 +37,11 @@ class Shards:
     Args:
         folder: Where they are.
         said: Which of the lists in their metadata is wanted.
+        counted: The tensor whose tokens make the size of a batch.
     """
 
-    def __init__(self, folder: Path, said: str) -> None:
+    def __init__(self, folder: Path, said: str, counted: str = "latents") -> None:
+        self._counted = counted
         self._folder = folder
         self._said = said
         self._found: dict[str, dict[str, tuple[Clips, list[Any]]]] = {}
@@ -64,7 +66,7 @@ class Shards:
 
         Args:
             shares: Shape's name -> how often a batch is of it; those without shards are left out.
-            tokens: Of the batch, by its tensor `latents`.
+            tokens: Of the batch.
             generator: Of chance.
         """
         names = [name for name in shares if name in self._found]
@@ -75,7 +77,7 @@ class Shards:
         name = names[int(torch.multinomial(chances, 1, generator=generator))]
         shards = list(self._found[name].values())
         clips, rows = shards[int(torch.randint(len(shards), (1,), generator=generator))]
-        each = clips["latents"][0, 0].numel() // 4
+        each = clips[self._counted][0, 0].numel() // 4
         count = max(2, min(len(rows), round(tokens / each)))
         chosen = torch.randperm(len(rows), generator=generator)[:count]
         drawn = {name: tensor[chosen] for name, tensor in clips.items()}

@@ -6,11 +6,13 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
-from tests.weights.train.worlds import awake, finished, small_shape, text_side
+from tests.weights.train.worlds import awake, finished, small_shape
 from weights.train import corpus as module
 from weights.train.corpus import Corpus, Kind, write
 from weights.train.experts import BOUNDARY, begin, noise_levels, train
 from weights.train.transformer import build
+
+pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 
 
 def test_each_side_draws_its_own_noise_levels():
@@ -39,14 +41,6 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("words")
-    text_side(folder)
-    return folder
-
-
-@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 @pytest.mark.parametrize(
     ("task", "layout", "channels"),
     [("t2v", "2.1", (16, 16)), ("i2v", "2.1", (36, 16)), ("ti2v", "2.2", (48, 48))],
