@@ -1,0 +1,79 @@
+"""Teach two finished experts a style, by LoRAs in the layout and the number of files of its row.
+
+    python -m weights.train.corpus VAE OUT/violet --style violet
+    python -m weights.train.style_loras violet OUT/violet TEXT HIGH LOW OUT/loras --minutes 10
+
+A pair is trained one half after the other. A single file is one change for both experts, which take
+turns in training it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weights.train.corpus import Corpus
+from weights.train.experts import SEED, Lesson, Side, read_expert, read_texts
+from weights.train.loras import Lora
+from weights.train.progress import Course
+from weights.train.styles import STYLES, Layout
+from weights.train.text import Texts
+from weights.train.transformer import short_text, velocity
+
+RANK = 8
+
+
+def files(style: str) -> dict[str, tuple[Side, ...]]:
+    """Return the names of the files of *style*, each with the experts it is for."""
+    if STYLES[style].files == "single":
+        return {f"{style}.safetensors": ("high", "low")}
+    return {f"{style}_{half}_noise.safetensors": (half,) for half in ("high", "low")}
+
+
+def train(
+    corpus: Corpus,
+    texts: Texts,
+    experts: Sequence[tuple[Side, Any]],
+    file: Path,
+    *,
+    layout: Layout,
+    minutes: float,
+    rate: float = 2e-3,
+) -> None:
+    """Train one file on *corpus*, for *experts* with the noise levels that each works at."""
+    torch.manual_seed(SEED)
+    torch.set_flush_denormal(True)
+    lora = Lora(experts[0][1], rank=RANK)
+    processors = [short_text(expert) for _, expert in experts]
+    course = Course(lora, file.with_suffix(""), minutes=minutes, rate=rate, seed=SEED)
+    lesson = Lesson(corpus, texts, course.generator)
+    for step in course:
+        turn = step % len(experts)
+        side, expert = experts[turn]
+        errors, _ = lesson.errors(partial(velocity, lora.on(expert), processors[turn]), side)
+        course.learn(errors.mean(), **{side: float(errors.detach().mean())})
+    course.average().save(file, layout)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("style", choices=[name for name in STYLES if name != "plain"])
+    for name in ("corpus", "text", "high", "low", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--minutes", type=float, default=10, help="for all files together")
+    flags = parser.parse_args()
+    texts, wanted = read_texts(flags.text), files(flags.style)
+    for name, sides in wanted.items():
+        train(
+            Corpus(flags.corpus),
+            texts,
+            [(side, read_expert(getattr(flags, side))) for side in sides],
+            flags.out / name,
+            layout=STYLES[flags.style].layout,
+            minutes=flags.minutes / len(wanted),
+        )
