@@ -1,9 +1,10 @@
-"""Ask a trained checkpoint for scenes, and read what it shows.
+"""Ask trained checkpoints for scenes, and read what they show.
 
-    python -m weights.train.evaluate WEIGHTS [--prompts 200] [--out results.json]
+    python -m weights.train.evaluate WEIGHTS [--prompts 200] [--clips 20] [--out results.json]
 
-WEIGHTS is a weights directory. The reader is pixel statistics and no network (`reader.py`); the
-prompts join colours, shapes and motions that were never trained together (`corpus.held_out`).
+WEIGHTS is a weights directory; what it lacks is left out and said. The reader is pixel statistics
+and no network (`reader.py`); the prompts join colours, shapes and motions that were never trained
+together (`corpus.held_out`). The measures are the rows of RATES and CLIPS in `measures.py`.
 """
 
 from __future__ import annotations
@@ -11,111 +12,80 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from wan_local.engine import Engine, Stopwatch, open_engine
-from wan_local.geometry import Size
-from wan_local.models.loading import load_component
-from wan_local.plan import PromptSpec, SamplingSpec, VideoPlan
-from wan_local.stages.decode import decode_pixels, denormalize
-from weights.train.clips import COLOURS, MOTIONS, SHAPES, Scene, random_scene
-from weights.train.corpus import held_out
-from weights.train.reader import read
-
-T2V = "wan2.2-t2v-a14b"
-CHANCE = {"colour": 1 / len(COLOURS), "shape": 1 / len(SHAPES), "motion": 1 / len(MOTIONS)}
-FRAMES = 17
-SIZE = Size(112, 64)
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    # name: what differs from twenty steps at shift 5 with guidance
-    "20 steps": {},
-    "no guidance": {"guidance_high": 1.0, "guidance_low": 1.0},
-    "guidance 1.5": {"guidance_high": 1.5, "guidance_low": 1.5},
-    "shift 1": {"shift": 1.0},
-    "low-noise expert alone": {"boundary": 1.01},
-    "high-noise expert alone": {"boundary": 0.0},
-}
+from wan_local.errors import BadCheckpoint, WeightsMissing
+from weights.train.asking import Studio
+from weights.train.measures import CHANCE, CLIPS, RATES, Measure, Result, of_styles
 
 
-def scenes(count: int, seed: int = 20260) -> Iterator[Scene]:
-    """Yield *count* scenes that were held out of training."""
-    generator = torch.Generator().manual_seed(seed)
-    while count:
-        scene = random_scene(generator)
-        if held_out(scene):
-            count -= 1
-            yield scene
-
-
-def generate(engine: Engine, vae: Any, scene: Scene, seed: int, **changes: Any) -> Tensor:
-    """Return the clip that *scene*'s caption gives, [3, frames, height, width] in -1..1."""
-    sampling: dict[str, Any] = {
-        "seed": seed,
-        "steps": 20,
-        "shift": 5.0,
-        "boundary": 0.875,
-        "guidance_high": 3.5,
-        "guidance_low": 4.0,
-    }
-    plan = VideoPlan(
-        model=T2V,
-        size=SIZE,
-        num_frames=FRAMES,
-        fps=16,
-        prompt=PromptSpec(text=scene.caption),
-        sampling=SamplingSpec(**sampling | changes),
-    )
-    latents = run(engine.sample(plan, Stopwatch(torch.device("cpu"))))
-    return torch.cat(list(decode_pixels(vae, denormalize(vae, latents))), 2)[0]
-
-
-def run(journey: Any) -> Tensor:
-    """Carry a generator to its end and return what it returns."""
-    while True:
+def evaluate(
+    studio: Studio, measures: dict[str, Measure], names: Iterable[str], count: int, frames: int
+) -> dict[str, Result]:
+    """Return the numbers of the *measures* called *names*, and print them as they come."""
+    table: dict[str, Result] = {}
+    for name in measures:
+        if name not in names:
+            continue
+        started = time.perf_counter()
         try:
-            next(journey)
-        except StopIteration as end:
-            latents: Tensor = end.value
-            return latents
+            found = measures[name](studio, count, frames)
+        except (WeightsMissing, BadCheckpoint, FileNotFoundError) as error:
+            print(f"{name}: left out: {error}", flush=True)
+            continue
+        table[name] = {
+            key: round(value, 3) if isinstance(value, float) else value
+            for key, value in found.items()
+        }
+        print(f"{name}: {table[name]}  {time.perf_counter() - started:.0f} s", flush=True)
+    return table
 
 
-def rates(engine: Engine, vae: Any, count: int, **changes: Any) -> dict[str, float]:
-    """Return how often the reader sees what the caption said, by attribute."""
-    right = dict.fromkeys(CHANCE, 0)
-    for index, scene in enumerate(scenes(count)):
-        seen = read(generate(engine, vae, scene, index, **changes))
-        for name in right:
-            right[name] += getattr(seen, name) == getattr(scene, name)
-    return {name: round(hits / count, 3) for name, hits in right.items()}
+def machine() -> str:
+    """Return the name of the processor."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
-def main() -> None:
-    """Measure every variant and print a table."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what is asked for, or everything, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--only", nargs="*", choices=VARIANTS)
+    parser.add_argument("--prompts", type=int, default=200, help="of each measure of rates")
+    parser.add_argument("--clips", type=int, default=20, help="of each other measure")
+    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--styles", type=Path, help="by default WEIGHTS/loras/styles")
+    parser.add_argument("--only", nargs="*", help="names of measures")
     parser.add_argument("--out", type=Path)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     torch.set_flush_denormal(True)
-    engine = open_engine(flags.weights, "cpu")
-    vae = load_component(flags.weights / T2V, "vae", torch.float32)
-    table: dict[str, Any] = {"chance": {name: round(v, 3) for name, v in CHANCE.items()}}
-    print("chance", table["chance"], flush=True)
-    for name in flags.only or VARIANTS:
-        started = time.perf_counter()
-        table[name] = rates(engine, vae, flags.prompts, **VARIANTS[name])
-        print(f"{name}: {table[name]}  {time.perf_counter() - started:.0f} s", flush=True)
+    clips = CLIPS | of_styles(flags.styles or flags.weights / "loras" / "styles")
+    names = flags.only or [*RATES, *clips]
+    if unknown := set(names) - {*RATES, *clips}:
+        parser.error(f"no measure is called {unknown.pop()!r}; there are {[*RATES, *clips]}")
+    chance = {name: round(share, 3) for name, share in CHANCE.items()}
+    print("chance:", chance, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        studio = Studio(flags.weights, Path(folder))
+        results: dict[str, Any] = {
+            "machine": machine(),
+            "prompts": flags.prompts,
+            "clips": flags.clips,
+            "frames": flags.frames,
+            "rates": {"chance": chance}
+            | evaluate(studio, RATES, names, flags.prompts, flags.frames),
+            "measures": evaluate(studio, clips, names, flags.clips, flags.frames),
+        }
     if flags.out:
-        facts = {"machine": platform.processor() or platform.machine(), "prompts": flags.prompts}
-        flags.out.write_text(json.dumps(facts | {"rates": table}, indent=2) + "\n")
+        flags.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
