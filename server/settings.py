@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from wan_local.catalog import Quantization
 from wan_local.plan import MetadataPolicy, VideoFormat
 
 
@@ -91,9 +92,13 @@ class Settings(BaseSettings):
 
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """`auto` is one slot per CUDA device, or one CPU slot where there is none."""
+    quantization: Quantization = "none"
+    """How the linear weights of the experts are kept: in the type they compute in, or rounded to
+    `float8` or `int8` as they are loaded, which takes half of bfloat16's memory. LoRAs go with all
+    three. Videos differ a little; metadata and logs say which it was."""
     engine: str = "wan_local.engine:open_engine"
-    """`module:function` that opens the engine of a GPU process, given the weights directory and
-    the device; tests of the queue put one here that needs no weights."""
+    """`module:function` that opens the engine of a GPU process, given the weights directory, the
+    device and the quantisation; tests of the queue put one here that needs no weights."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """How often a job whose GPU process died is started in all."""
     silence: Annotated[float, Field(gt=0)] = 30.0

@@ -41,6 +41,8 @@ class ModelSpec:
     """Channels of an expert."""
     feed_forward: int = 13824
     """Channels inside its feed-forward layers."""
+    layers: int = 40
+    """Its blocks."""
     vae_width: int = 96
     """Channels that the VAE's outermost blocks have for each pixel."""
     license: str
@@ -104,6 +106,7 @@ MODELS = {
             stride=16,
             width=3072,
             feed_forward=14336,
+            layers=30,
             # 256 in decoding, for each patch of 2×2 pixels.
             vae_width=64,
             license="Apache-2.0",
@@ -120,6 +123,7 @@ MODELS = {
             stride=16,
             width=3072,
             feed_forward=14336,
+            layers=30,
             # 256 in decoding, for each patch of 2×2 pixels.
             vae_width=64,
             license="Apache-2.0",

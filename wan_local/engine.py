@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wan_local.catalog import ModelSpec, model_for
+from wan_local.catalog import ModelSpec, Quantization, model_for
 from wan_local.errors import BadCheckpoint, OutOfMemory
 from wan_local.events import (
     ComponentLoaded,
@@ -33,6 +33,7 @@ from wan_local.models.hashes import Hashes
 from wan_local.models.loading import Checkpoint, load_component, open_checkpoint
 from wan_local.models.loras.files import expert_shapes
 from wan_local.models.loras.shelf import LoraShelf, Selection
+from wan_local.models.precision import Precision
 from wan_local.models.recent import Recent
 from wan_local.models.residency import CudaMemory, Residency
 from wan_local.plan import VideoPlan
@@ -54,13 +55,13 @@ ENCODED_KEPT = 8  # pictures and videos; one of 81 frames at 1280×720 is 19 MB
 log = logging.getLogger(__name__)
 
 
-def open_engine(weights_dir: Path, device: str) -> Engine:
+def open_engine(weights_dir: Path, device: str, quantization: Quantization = "none") -> Engine:
     """Return an engine for *device* (`cpu`, `cuda:0`); weights are loaded by the first plan.
 
     Raises:
         WanLocalError: If this machine has no such device.
     """
-    return Engine(weights_dir, torch.device(device), device_name(device))
+    return Engine(weights_dir, torch.device(device), device_name(device), quantization)
 
 
 class Engine:
@@ -69,8 +70,15 @@ class Engine:
     device_name: str
     """`cpu`, or the GPU's name."""
 
-    def __init__(self, weights_dir: Path, device: torch.device, device_name: str) -> None:
+    def __init__(
+        self,
+        weights_dir: Path,
+        device: torch.device,
+        device_name: str,
+        quantization: Quantization = "none",
+    ) -> None:
         self.device_name = device_name
+        self._precision = Precision(compute_dtype(device), quantization)
         self._weights_dir = weights_dir
         self._device = device
         memory = CudaMemory(device) if device.type == "cuda" else None
@@ -139,7 +147,7 @@ class Engine:
             yield ComponentLoaded(part, number, len(missing))
 
         loras = self._take_loras(plan, checkpoint)
-        for note in (*plan.notes, *loras.notes):
+        for note in (str(self._precision), *plan.notes, *loras.notes):
             yield Noted(note)
 
         size = checkpoint.small.size_for(plan.size, spec.grid) if checkpoint.small else plan.size
@@ -223,7 +231,8 @@ class Engine:
         solver: Solver | WatchedSolver,
     ) -> Generator[Event, None, Latents]:
         spec = model_for(plan)
-        room = expert_room(spec, _size_of(latents, spec), plan.latent_frames)
+        size = _size_of(latents, spec)
+        room = expert_room(spec, size, plan.latent_frames, self._precision.quantization)
         for leg in legs:
             name = f"{plan.model}/{leg.expert}"
             with (
@@ -261,7 +270,7 @@ class Engine:
             if not self._hashes.known(folder / part):
                 yield Noted(f"the weights of {part} are hashed, once, for the video's metadata")
             hashes[part] = self._hashes.of(folder / part)
-        return make_record(plan, hashes, self.device_name)
+        return make_record(plan, hashes, self.device_name, self._precision.record)
 
     def _render(
         self, plan: VideoPlan, latents: Latents, output: Path, metadata: Mapping[str, str]
@@ -308,13 +317,14 @@ class Engine:
         self._expansions = ExpansionCache()
 
     def _load(self, name: str) -> nn.Module:
+        dtype = self._precision.dtype
         if is_companion(name):
-            return load_companion(name, compute_dtype(self._device))
+            return load_companion(name, dtype)
         if is_interpolator(name):
             return load_interpolator(name, self._weights_dir, self._device)
         model, component = name.split("/")
         folder = self._checkpoint(model).folder
-        return load_component(folder, component, compute_dtype(self._device))
+        return load_component(folder, component, dtype, self._precision.quantization)
 
 
 class Stopwatch:

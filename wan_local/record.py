@@ -18,13 +18,17 @@ SCHEMA = "wan-local/1"
 Record = dict[str, Any]
 
 
-def make_record(plan: VideoPlan, components: Mapping[str, str], device: str) -> Record:
+def make_record(
+    plan: VideoPlan, components: Mapping[str, str], device: str, precision: Mapping[str, str]
+) -> Record:
     """Return the record of *plan*.
 
     Args:
         plan: As it was carried out.
         components: SHA-256 of each component's weights, by its name.
         device: In words.
+        precision: What the experts compute in, *dtype*, and how their linear weights are kept,
+            *quantization*.
     """
     asked = json.loads(plan.record.request) if plan.record else {}
     return {
@@ -37,6 +41,7 @@ def make_record(plan: VideoPlan, components: Mapping[str, str], device: str) -> 
         "loras": [_lora(lora) for lora in plan.loras],
         "encoding": asdict(plan.encoding),
         "device": device,
+        "precision": dict(precision),
     }
 
 

@@ -36,6 +36,7 @@ from wan_local.models.companions import (
     TEXT_CLASSIFIER,
     find_companion,
 )
+from wan_local.models.footprint import expert_bytes
 from wan_local.models.weights import find_checkpoint
 from wan_local.video.nvenc import refusal
 
@@ -45,8 +46,8 @@ CHILD_PATIENCE = 120.0
 """Seconds for a child to import torch; a cold disk takes most of them."""
 FREE_GB = 10.0
 """Room for jobs and videos below which `doctor` warns."""
-EXPERTS_GB = 60.0
-"""Memory that both experts take in bfloat16; less means moving them in and out."""
+BESIDE_GB = 3.0
+"""Memory for what is not an expert; with less, the experts are moved in and out."""
 
 EXPIRES_SOON = timedelta(days=30)
 
@@ -103,17 +104,21 @@ def check_gpu(settings: Settings) -> Finding:
     answer = ask_child("-m", "wan_local.models.devices")
     if isinstance(answer, str):
         return Finding("gpu", "fail", answer, "see the check of torch")
-    return judge_gpus(answer, required=settings.device == "cuda")
+    sizes = [len(s.experts) * expert_bytes(s, settings.quantization) for s in MODELS.values()]
+    return judge_gpus(answer, required=settings.device == "cuda", experts_gb=max(sizes) / 1e9)
 
 
-def judge_gpus(gpus: list[dict[str, Any]], *, required: bool) -> Finding:
-    """Say whether *gpus*, as `wan_local.models.devices` lists them, will do."""
+def judge_gpus(gpus: list[dict[str, Any]], *, required: bool, experts_gb: float) -> Finding:
+    """Say whether *gpus*, as `wan_local.models.devices` lists them, will do.
+
+    *experts_gb* is the memory that both experts take.
+    """
     if not gpus:
         remedy = "check `nvidia-smi`, and that torch is built for CUDA"
         text = "none found" if required else "none found: videos are made on the CPU"
         return Finding("gpu", "fail" if required else "warn", text, remedy)
     text = ", ".join(f"{gpu['device']} {gpu['name']} {gpu['memory_gb']:.0f} GB" for gpu in gpus)
-    if min(gpu["memory_gb"] for gpu in gpus) < EXPERTS_GB:
+    if min(gpu["memory_gb"] for gpu in gpus) < experts_gb + BESIDE_GB:
         return Finding("gpu", "warn", text, "the experts take turns in memory: expect it slower")
     return Finding("gpu", "ok", text)
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from server.cli.exits import Exit, give_up
 from server.settings import Settings
+from wan_local.catalog import Quantization
 
 Device = Literal["auto", "cuda", "cpu"]
 
@@ -17,6 +18,10 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of jobs, files, keys 
 WeightsDir = Annotated[Path | None, typer.Option(help="Folder that holds one folder per model.")]
 DeviceFlag = Annotated[
     Device | None, typer.Option("--device", help="Where to run: every GPU, or the CPU.")
+]
+QuantizationFlag = Annotated[
+    Quantization | None,
+    typer.Option("--quantization", help="How the experts' weights are kept, in 8 bits or not."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

@@ -21,7 +21,7 @@ import typer
 from pydantic import BaseModel
 
 from server.cli.exits import ENGINE_EXITS, Exit, give_up
-from server.cli.flags import AsJson, DeviceFlag, WeightsDir, load_settings
+from server.cli.flags import AsJson, DeviceFlag, QuantizationFlag, WeightsDir, load_settings
 from server.cli.local_files import find_sources
 from server.cli.previews import with_previews
 from server.cli.progress import Bar, JsonLines, PlainLines, Progress, on_terminal
@@ -80,6 +80,7 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     ] = None,
     weights_dir: WeightsDir = None,
     device: DeviceFlag = None,
+    quantization: QuantizationFlag = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -92,7 +93,7 @@ def generate(  # noqa: PLR0913 - each parameter is a flag
     wire = parse(row, with_format(row, request, output))
     given: int | None = getattr(wire, "seed", None)
     drawn = secrets.randbelow(2**31) if given is None else given
-    settings = load_settings(weights_dir=weights_dir, device=device)
+    settings = load_settings(weights_dir=weights_dir, device=device, quantization=quantization)
     # Tried before anything is fetched or started, as the server does at admission.
     plan = _under_policy(settings, _plan(row, wire, drawn, provisional(row.needs(wire))))
     _require_weights(settings, plan)

@@ -86,9 +86,12 @@ def _compare(file: Path, again: Path) -> None:
 def _style(record: Record, folder: str) -> dict[str, str]:
     """Return the settings that the file was made under."""
     encoding = record["encoding"]
+    # Files from before there was a choice do not say.
+    precision = record.get("precision", {"quantization": "none"})
     return {
         "WAN_LOCAL_VIDEO_FORMAT": encoding["format"],
         "WAN_LOCAL_NVENC": str(encoding["encoder"] == "nvenc"),
+        "WAN_LOCAL_QUANTIZATION": precision["quantization"],
         "WAN_LOCAL_METADATA": "full",
         "WAN_LOCAL_SIDECAR_DIR": folder,
     }

@@ -18,7 +18,7 @@ import typer
 from server.certificates import Certificates, find_certificates
 from server.cli.client_lines import authority, javascript_line, python_lines
 from server.cli.exits import Exit, give_up
-from server.cli.flags import DataDir, DeviceFlag, WeightsDir, load_settings
+from server.cli.flags import DataDir, DeviceFlag, QuantizationFlag, WeightsDir, load_settings
 from server.cli.house import House, NoSlots, open_house
 from server.cli.listening import Door, PortTaken, listen, reserve
 from server.cli.models import where
@@ -45,6 +45,7 @@ def serve(  # noqa: PLR0913 - each parameter is a flag
         str | None, typer.Option(help="Base of returned URLs, behind a proxy.")
     ] = None,
     device: DeviceFlag = None,
+    quantization: QuantizationFlag = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="File to write ports and pid to, once the doors are open.")
     ] = None,
@@ -62,6 +63,7 @@ def serve(  # noqa: PLR0913 - each parameter is a flag
         tls_port=tls_port,
         public_url=public_url,
         device=device,
+        quantization=quantization,
     )
     _refuse_strangers(settings)
     try:

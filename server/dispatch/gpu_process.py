@@ -19,10 +19,11 @@ import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 from server.dispatch.server_link import ServerLink
 from server.dispatch.slot import Cancelled, Done, Failed, Run
+from wan_local.catalog import Quantization
 from wan_local.errors import ContentRefused, WanLocalError
 from wan_local.events import Event, Finished
 from wan_local.plan import VideoPlan
@@ -113,10 +114,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_engine(spec: str, weights_dir: Path, device: str) -> Engine:
+def open_engine(
+    spec: str, weights_dir: Path, device: str, quantization: Quantization = "none"
+) -> Engine:
     """Call the function that *spec* names as `module:function`."""
     module, _, function = spec.partition(":")
-    engine: Engine = getattr(importlib.import_module(module), function)(weights_dir, device)
+    opened = getattr(importlib.import_module(module), function)
+    engine: Engine = opened(weights_dir, device, quantization)
     return engine
 
 
@@ -127,6 +131,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--name", required=True, help="name of the slot, such as gpu0")
     parser.add_argument("--device", required=True, help="cpu, or cuda:0 and so on")
     parser.add_argument("--weights", type=Path, required=True, help="the weights directory")
+    parser.add_argument("--quantization", default="none", choices=get_args(Quantization))
     parser.add_argument("--grace", type=float, default=60.0, help="seconds without a server")
     parser.add_argument("--engine", default="wan_local.engine:open_engine", metavar="MODULE:NAME")
     flags = parser.parse_args(arguments)
@@ -137,7 +142,7 @@ def main(arguments: list[str]) -> None:
     # Ctrl-C in the server's terminal is the server's to answer: it lets the running job end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        engine = open_engine(flags.engine, flags.weights, flags.device)
+        engine = open_engine(flags.engine, flags.weights, flags.device, flags.quantization)
         with closing(engine):
             link.open(engine.device_name)
             log.info("%s is ready on %s", flags.name, engine.device_name)

@@ -242,6 +242,8 @@ class LocalSlot:
             self.device,
             "--weights",
             str(settings.weights_dir),
+            "--quantization",
+            settings.quantization,
             "--grace",
             str(settings.adoption_grace),
             "--engine",

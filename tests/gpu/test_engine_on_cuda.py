@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from wan_local.engine import Stopwatch, open_engine
 from wan_local.events import FramesWritten, StepDone
 from wan_local.geometry import Size
 from wan_local.models.residency import CudaMemory, Residency
+from wan_local.plan import LoraRef
 from wan_local.video.probe import probe
 
 pytestmark = [
@@ -56,6 +59,23 @@ def test_the_gpu_shows_what_the_cpu_shows(gpu, weights):
 def test_the_same_plan_makes_the_same_latents_on_the_same_gpu(gpu):
     """A retried job shows its client the same video."""
     assert torch.equal(latents(gpu, a_plan(), CUDA), latents(gpu, a_plan(), CUDA))
+
+
+@pytest.mark.parametrize("quantization", ["float8", "int8"])
+def test_experts_of_eight_bits_show_what_the_others_show(gpu, weights, quantization):
+    """And what a LoRA changed, scales included, is put back from the host's copy."""
+    plan = a_plan(solver="euler", guidance_high=1, guidance_low=1)
+    lora = LoraRef(name="wan2.2-t2v-a14b-4step", target="both")
+    engine = open_engine(weights, "cuda:0", quantization)
+    before = latents(engine, plan, CUDA)
+    changed = latents(engine, replace(plan, loras=(lora,)), CUDA)
+    after = latents(engine, plan, CUDA)
+    engine.close()
+    theirs = latents(gpu, plan, CUDA)
+
+    assert torch.corrcoef(torch.stack([theirs.flatten(), before.flatten()]))[0, 1] > 0.99
+    assert torch.equal(before, after)
+    assert not torch.equal(before, changed)
 
 
 @pytest.mark.parametrize("kind", [StepDone, FramesWritten])

@@ -12,24 +12,28 @@ from wan_local.record import SCHEMA, from_json, make_record, tags, to_json
 
 ASKED = RecordSpec(request='{"endpoint": "e", "request": {"prompt": "a cat", "num_frames": 9}}')
 HASHES = {"vae": "1" * 64}
+PRECISION = {"dtype": "bfloat16", "quantization": "int8"}
 
 
 def test_a_record_holds_what_makes_the_file_again():
     """Request, seed, and which weights: without one of them it would be another video."""
     lora = LoraRef(name="ink", scale=0.5, file=SourceFile(path="/x", sha256="2" * 64))
-    record = make_record(a_plan(record=ASKED, loras=(lora,)), HASHES, "cpu")
+    record = make_record(a_plan(record=ASKED, loras=(lora,)), HASHES, "cpu", PRECISION)
 
     assert ("e", 9, 7) == (record["endpoint"], record["request"]["num_frames"], record["seed"])
     assert {"id": T2V, "components": HASHES} == record["model"]
     assert ("2" * 64, 0.5) == (record["loras"][0]["sha256"], record["loras"][0]["scale"])
     assert "h264" == record["encoding"]["format"]
+    assert PRECISION == record["precision"]
 
 
 def test_a_record_has_no_times_in_it():
     """Two runs of one request are one file."""
     plan = a_plan(record=ASKED)
 
-    assert to_json(make_record(plan, HASHES, "cpu")) == to_json(make_record(plan, HASHES, "cpu"))
+    assert to_json(make_record(plan, HASHES, "cpu", PRECISION)) == to_json(
+        make_record(plan, HASHES, "cpu", PRECISION)
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,7 @@ def test_a_record_has_no_times_in_it():
 def test_the_policy_decides_what_the_file_says(policy, names):
     """Agreements with clients often forbid prompts in what is delivered."""
     plan = a_plan(record=RecordSpec(request=ASKED.request, policy=policy))
-    said = tags(make_record(plan, HASHES, "cpu"), plan)
+    said = tags(make_record(plan, HASHES, "cpu", PRECISION), plan)
 
     assert names == said.keys()
     if policy != "full":
@@ -49,7 +53,7 @@ def test_the_policy_decides_what_the_file_says(policy, names):
 def test_minimal_names_software_and_model():
     """Enough for a support question."""
     plan = a_plan(record=RecordSpec(policy="minimal"))
-    said = json.loads(tags(make_record(plan, HASHES, "cpu"), plan)["comment"])
+    said = json.loads(tags(make_record(plan, HASHES, "cpu", PRECISION), plan)["comment"])
 
     assert {"schema", "version", "model"} == said.keys()
     assert {"id": T2V} == said["model"]
@@ -68,7 +72,9 @@ def test_other_peoples_comments_are_not_ours(text):
 
 def test_a_record_is_read_back_whatever_is_in_it():
     """A prompt may hold anything that can be typed."""
-    record = make_record(a_plan(record=ASKED), HASHES, "cpu") | {"prompt": '猫 "\\\n= ;#'}
+    record = make_record(a_plan(record=ASKED), HASHES, "cpu", PRECISION) | {
+        "prompt": '猫 "\\\n= ;#'
+    }
 
     assert SCHEMA == record["schema"]
     assert record == from_json(to_json(record))

@@ -16,7 +16,9 @@ from torch import nn
 from transformers import UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
+from wan_local.catalog import Quantization
 from wan_local.errors import BadCheckpoint
+from wan_local.models.quantized_loading import load_quantized
 from wan_local.models.weights import SmallCheckpoint, find_checkpoint, small_checkpoint
 
 # component -> its class, and what that class's library calls the argument for the dtype
@@ -57,12 +59,15 @@ def open_checkpoint(weights_dir: Path, model_id: str) -> Checkpoint:
     return Checkpoint(folder, small_checkpoint(folder), _tokenizer(folder), scheduler)
 
 
-def load_component(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+def load_component(
+    folder: Path, name: str, dtype: torch.dtype, quantization: Quantization = "none"
+) -> nn.Module:
     """Load one component of the checkpoint in *folder* into host memory, ready for inference.
 
     The text encoder and the experts come in *dtype*, save for the parts that diffusers keeps in
-    float32 (time embedding, norms, modulation tables); the VAE is float32 always. Shards are cast
-    one tensor at a time, so float32 files load into bfloat16 without a float32 copy of the whole.
+    float32 (time embedding, norms, modulation tables), and the linear layers of an expert's blocks
+    as *quantization* says; the VAE is float32 always. Shards are cast, or rounded, one tensor at a
+    time, so float32 files load without a float32 copy of the whole.
 
     Raises:
         BadCheckpoint: If a tensor is missing, left over or of the wrong shape.
@@ -71,15 +76,19 @@ def load_component(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     cls, dtype_argument = _CLASSES[name]
+    module: Any
     try:
-        # The dtype goes in here: `.to(bfloat16)` afterwards would also cast what must stay float32.
-        module, report = cls.from_pretrained(
-            folder / name,
-            local_files_only=True,
-            use_safetensors=True,  # never pickles
-            output_loading_info=True,
-            **{dtype_argument: torch.float32 if name == "vae" else dtype},
-        )
+        if cls is WanTransformer3DModel and quantization != "none":
+            module, report = load_quantized(folder / name, dtype, quantization)
+        else:
+            # The dtype goes in here: `.to(bfloat16)` afterwards would also cast what must not be.
+            module, report = cls.from_pretrained(
+                folder / name,
+                local_files_only=True,
+                use_safetensors=True,  # never pickles
+                output_loading_info=True,
+                **{dtype_argument: torch.float32 if name == "vae" else dtype},
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         msg = f"{folder / name} cannot be loaded: {error}"
         raise BadCheckpoint(msg) from error

@@ -138,6 +138,23 @@ def small_checkpoint(folder: Path) -> SmallCheckpoint | None:
     return small
 
 
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """Return the file *name* in *folder*, or the shards that its index says it is made of.
+
+    Raises:
+        BadCheckpoint: If there is an index and it cannot be understood.
+    """
+    index = folder / f"{name}.index.json"
+    if not index.is_file():
+        return [folder / name]
+    shards = _read_object(index).get("weight_map")
+    # A shard's name becomes a path: nothing but a plain file name beside the index is one.
+    if not (isinstance(shards, dict) and shards and all(map(_is_file_name, shards.values()))):
+        msg = f"{index} has no map of weights to files beside it"
+        raise BadCheckpoint(msg)
+    return [folder / shard for shard in sorted(set(shards.values()))]
+
+
 def _missing(folder: Path, name: str, entry: Any) -> list[Path]:
     component = COMPONENTS[name]
     cls = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
@@ -146,7 +163,7 @@ def _missing(folder: Path, name: str, entry: Any) -> list[Path]:
         raise BadCheckpoint(msg)
     files = [folder / name / file for file in component.required]
     if component.weights:
-        files += _weight_files(folder / name, component.weights)
+        files += weight_files(folder / name, component.weights)
     return [file for file in files if not (file.is_file() and file.stat().st_size)]
 
 
@@ -159,18 +176,6 @@ def _refuse_another_kind(folder: Path, spec: ModelSpec) -> None:
         if found != channels:
             msg = f"{path} is not of {spec.title}: {field} is {found} and must be {channels}"
             raise BadCheckpoint(msg)
-
-
-def _weight_files(folder: Path, name: str) -> list[Path]:
-    index = folder / f"{name}.index.json"
-    if not index.is_file():
-        return [folder / name]
-    shards = _read_object(index).get("weight_map")
-    # A shard's name becomes a path: nothing but a plain file name beside the index is one.
-    if not (isinstance(shards, dict) and shards and all(map(_is_file_name, shards.values()))):
-        msg = f"{index} has no map of weights to files beside it"
-        raise BadCheckpoint(msg)
-    return [folder / shard for shard in sorted(set(shards.values()))]
 
 
 def _is_file_name(name: Any) -> bool:

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -51,18 +52,27 @@ def test_a_missing_checkpoint_fails_with_the_command_that_fetches_it(tmp_path):
 
 def test_a_gpu_that_is_asked_for_and_not_there_fails():
     """With `auto` the CPU steps in, which is a warning; with `cuda` nothing would run."""
-    assert "fail" == judge_gpus([], required=True).verdict
-    assert "warn" == judge_gpus([], required=False).verdict
+    assert "fail" == judge_gpus([], required=True, experts_gb=57.2).verdict
+    assert "warn" == judge_gpus([], required=False, experts_gb=57.2).verdict
 
 
 def test_a_small_gpu_is_a_warning():
     """It works, and somebody should know before they wonder why it is slow."""
     small = {"device": "cuda:0", "name": "NVIDIA Small", "memory_gb": 24.0}
     large = {"device": "cuda:1", "name": "NVIDIA Large", "memory_gb": 80.0}
+    judge = partial(judge_gpus, required=True, experts_gb=57.2)
 
-    assert "ok" == judge_gpus([large], required=True).verdict
-    assert "warn" == judge_gpus([large, small], required=True).verdict
-    assert "cuda:0 NVIDIA Small 24 GB" == judge_gpus([small], required=True).text
+    assert "ok" == judge([large]).verdict
+    assert "warn" == judge([large, small]).verdict
+    assert "cuda:0 NVIDIA Small 24 GB" == judge([small]).text
+
+
+def test_a_gpu_is_large_enough_for_what_it_has_to_hold():
+    """Both experts of 8 bits fit where both of bfloat16 do not."""
+    middling = {"device": "cuda:0", "name": "NVIDIA Middling", "memory_gb": 48.0}
+
+    assert "warn" == judge_gpus([middling], required=True, experts_gb=57.2).verdict
+    assert "ok" == judge_gpus([middling], required=True, experts_gb=29.1).verdict
 
 
 def test_a_child_that_fails_is_quoted():

@@ -58,6 +58,32 @@ def test_the_same_request_makes_the_same_bytes_again(video, weights):
     assert "the same request makes the same bytes again" in again.output
 
 
+def test_a_file_is_made_again_in_the_precision_it_was_made_in(weights, tmp_path, monkeypatch):
+    """And not in the one that the settings have now, in which it would be another file."""
+    path = tmp_path / "a.mp4"
+    fields = [part for field in FIELDS for part in ("-i", field)]
+    options = ["-p", "ink", "--seed", 5, "--weights-dir", weights, "--device", "cpu"]
+    made = run("generate", ENDPOINT, *options, "--quantization", "int8", *fields, "-o", path)
+    monkeypatch.setenv("WAN_LOCAL_QUANTIZATION", "float8")
+    again = run("inspect", "--replay", path, "--weights-dir", weights, "--device", "cpu")
+
+    assert 0 == made.exit_code, made.output
+    assert "blocks' linear weights kept as int8" in made.output
+    assert "precision.quantization: int8" in again.output.splitlines()
+    assert 0 == again.exit_code, again.output
+    assert "the same request makes the same bytes again" in again.output
+
+
+def test_another_precision_is_told(tmp_path, capsys):
+    """A GPU computes in bfloat16, a CPU in float32: no setting makes one of the other."""
+    one = a_file(tmp_path / "a.png", precision={"dtype": "bfloat16", "quantization": "none"})
+    two = a_file(tmp_path / "b.png", precision={"dtype": "float32", "quantization": "none"})
+    with pytest.raises(typer.Exit):
+        _compare(one, two)
+
+    assert "precision.dtype was bfloat16 and is float32" in capsys.readouterr().err
+
+
 def a_file(path, **record):
     """Write a black picture that says *record* of itself."""
     frame = np.zeros((2, 2, 3), dtype=np.uint8)

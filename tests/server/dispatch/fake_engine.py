@@ -35,6 +35,9 @@ class FakeEngine:
 
     device_name = "fake"
 
+    def __init__(self, quantization: str = "none") -> None:
+        self.quantization = quantization
+
     def run(self, plan: VideoPlan, output: Path) -> Generator[Event, None, None]:
         """Do as the prompt says; the last event is `Finished`."""
         started = time.monotonic()
@@ -74,14 +77,14 @@ class FakeEngine:
         """Nothing is held."""
 
 
-def open_engine(weights_dir: Path, device: str) -> FakeEngine:
+def open_engine(weights_dir: Path, device: str, quantization: str) -> FakeEngine:
     """Open it, as `wan_local.engine.open_engine` would; `missing` weights cannot be opened."""
     if weights_dir.name == "missing":
         raise FileNotFoundError(weights_dir)
-    return FakeEngine()
+    return FakeEngine(quantization)
 
 
-def open_slowly(weights_dir: Path, device: str) -> FakeEngine:
+def open_slowly(weights_dir: Path, device: str, quantization: str) -> FakeEngine:
     """Take for ever to open."""
     time.sleep(3600)
     return FakeEngine()

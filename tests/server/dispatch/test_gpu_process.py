@@ -203,3 +203,13 @@ def test_only_cuda_errors_are_for_good():
 def test_the_engine_is_a_setting(tmp_path):
     """`module:function`, as entry points are written."""
     assert isinstance(open_engine(FAKE, tmp_path, "cpu"), FakeEngine)
+
+
+def test_the_engine_is_told_how_weights_are_kept(tmp_path):
+    """And nothing else than what it knows: a typing error must not run unquantised."""
+    assert "int8" == open_engine(FAKE, tmp_path, "cpu", "int8").quantization
+    command = [sys.executable, "-m", "server.dispatch.gpu_process", "--quantization", "int9"]
+    refused = subprocess.run(command, capture_output=True, text=True)
+
+    assert 2 == refused.returncode
+    assert "invalid choice: 'int9'" in refused.stderr

@@ -170,9 +170,10 @@ def test_an_adopted_child_can_be_killed_too(make_slot, settings):
     assert [] == processes_of(settings.data_dir)
 
 
-def test_a_child_of_other_settings_is_not_adopted(make_slot, settings):
+@pytest.mark.parametrize("changes", [{"weights_dir": "other"}, {"quantization": "int8"}])
+def test_a_child_of_other_settings_is_not_adopted(make_slot, settings, changes):
     """An operator who changes the weights directory wants the new weights."""
-    old, new = make_slot(), make_slot(weights_dir=settings.data_dir / "other")
+    old, new = make_slot(), make_slot(**changes)
     first = old.start().pid
     child = abandon(old)
     second = start_beside(new, child).pid

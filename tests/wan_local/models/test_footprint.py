@@ -7,7 +7,7 @@ import pytest
 from tests.wan_local.plans import FAST_WAN, I2V, T2V, TI2V
 from wan_local.catalog import MODELS
 from wan_local.geometry import Size
-from wan_local.models.footprint import expert_room, vae_room, vae_tiles
+from wan_local.models.footprint import expert_bytes, expert_room, vae_room, vae_tiles
 
 
 def test_an_expert_needs_room_for_each_of_its_tokens():
@@ -23,6 +23,17 @@ def test_a_timestep_for_each_token_takes_room_of_its_own():
     size = Size(1280, 704)
 
     assert expert_room(MODELS[FAST_WAN], size, 21) < expert_room(MODELS[TI2V], size, 21)
+
+
+@pytest.mark.parametrize("quantization", ["float8", "int8"])
+def test_eight_bits_halve_an_expert_and_need_a_little_room(quantization):
+    """A weight is made whole for its turn: the feed-forward's, in float32 and in bfloat16."""
+    spec, size = MODELS[T2V], Size(1280, 720)
+    more = expert_room(spec, size, 21, quantization) - expert_room(spec, size, 21)
+
+    assert 5120 * 13824 * 6 == more
+    assert 0.51 == round(expert_bytes(spec, quantization) / expert_bytes(spec), 2)
+    assert 2 * more < expert_bytes(spec) - expert_bytes(spec, quantization)
 
 
 def test_decoding_needs_the_same_however_long_the_video_is():

@@ -10,10 +10,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
-from tests.wan_local.models.test_full_size import EXPERT
+from tests.wan_local.models.test_full_size import EXPERT, KEPT
 from tests.wan_local.plans import FAST_WAN, I2V, PICTURE, T2V, TI2V, a_plan
 from wan_local.catalog import MODELS
 from wan_local.geometry import latent_frames, size_for, size_like
+from wan_local.models.footprint import expert_bytes
+from wan_local.models.quantize import quantize
 from wan_local.stages.condition import WAYS, WordsAlone
 from wan_local.stages.decode import decode_pixels
 from wan_local.stages.encode import encode_frames
@@ -133,3 +135,27 @@ def test_a_video_goes_into_latents_and_comes_out_again(model, config, resolution
     expected = (1, spec.latent_channels, 2, size.height // spec.stride, size.width // spec.stride)
     assert expected == tuple(latents.shape)
     assert [(1, 3, n, size.height, size.width) for n in (1, 4)] == shown
+
+
+@pytest.mark.parametrize(
+    ("model", "quantization", "size"),
+    [
+        (T2V, "none", 28_635_351_168),
+        (T2V, "float8", 14_594_017_408),
+        (T2V, "int8", 14_594_017_408),
+        (I2V, "int8", 14_594_836_608),
+        (TI2V, "none", 10_021_521_792),
+        (TI2V, "int8", 5_119_224_192),
+    ],
+)
+def test_an_expert_is_as_large_as_the_estimate_says(model, quantization, size):
+    """In bfloat16, as on a GPU: what is evicted and what `doctor` says depend on it."""
+    expert = on_meta(WanTransformer3DModel, EXPERTS[model])
+    for name, weight in expert.named_parameters():
+        if not any(part in name for part in KEPT):
+            weight.data = weight.data.to(torch.bfloat16)
+    if quantization != "none":
+        quantize(expert, quantization)
+
+    assert size == sum(tensor.nbytes for tensor in expert.state_dict().values())
+    assert abs(expert_bytes(MODELS[model], quantization) - size) < 0.005 * size
