@@ -4,11 +4,14 @@
 
 The files are those of the tests (tests/wan_local/models/loras/layouts.py): written as each trainer
 writes them, with random numbers, for the small checkpoint's experts.
+
+Writes benchmarks/results/<date>-lora-layouts-<cpu>.json and, as a table, the same with `.md`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -23,12 +26,13 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmarks.recording import machine, record
+from benchmarks.recording import ROOT, machine, record
 from tests.wan_local.models.loras.by_hand import Lora
 from tests.wan_local.models.loras.layouts import LAYOUTS
 from wan_local.models.loras.adapter import read_adapter
 from wan_local.models.loras.applying import Weighted, applied
 
+HEADINGS = ("layout", "keys applied", "left out, and why", "error", "diffusers")
 BOTH = frozenset({"high", "low"})
 TOLERANCE = 1e-5
 # The small checkpoint's experts, as weights/build_small.py makes them.
@@ -119,6 +123,31 @@ def fresh() -> WanTransformer3DModel:
     return WanTransformer3DModel(**SMALL).requires_grad_(requires_grad=False)
 
 
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Return *rows* as a table in Markdown."""
+    lines = [f"| {' | '.join(HEADINGS)} |", "|---|--:|---|--:|---|"]
+    for layout, row in rows.items():
+        left_out = "; ".join(f"{number}: {why}" for why, number in row["left_out"].items())
+        cells = (f"{row['keys']} of {row['total']}", left_out, f"{row['error']:.1e}")
+        lines.append(f"| {' | '.join((layout, *cells, row['diffusers']))} |")
+    return "\n".join(lines)
+
+
+def write_table(
+    path: Path, on: dict[str, Any], rows: dict[str, dict[str, Any]], *, with_peft: bool
+) -> None:
+    """Write *rows* as Markdown beside the JSON at *path*, with what they were measured on."""
+    packages = ("torch", "diffusers", "peft") if with_peft else ("torch", "diffusers")
+    releases = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    text = (
+        f"{table(rows)}\n\nThe largest error of any weight of either expert, in float32, against "
+        f"weights merged by hand in float64; the last column is what diffusers' loader does with "
+        f"the file, `as by hand` up to {TOLERANCE:.0e}.\n"
+        f"{releases}; {on['cpu']}; commit {on['commit']}.\n"
+    )
+    (ROOT / path).with_suffix(".md").write_text(text)
+
+
 def main() -> None:
     """Print the table and write it."""
     on = machine()
@@ -146,7 +175,9 @@ def main() -> None:
         "of": len(rows),
     }
     print({name: value for name, value in numbers.items() if name != "layouts"})
-    print(f"written to {record('lora-layouts', on, numbers)}")
+    path = record("lora-layouts", on, numbers)
+    write_table(path, on, rows, with_peft=with_peft)
+    print(f"written to {path}, and as a table beside it")
 
 
 if __name__ == "__main__":
