@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import time
 import weakref
 import zipfile
 from dataclasses import replace
+from functools import partial
 
 import av
 import numpy as np
@@ -20,6 +22,9 @@ from tests.watching import children, watch
 from wan_local.errors import EncodingFailed, WanLocalError
 from wan_local.events import FramesWritten
 from wan_local.geometry import Size
+from wan_local.interpolation.pairs import Interpolator
+from wan_local.interpolation.rife import Rife, RifeLayout
+from wan_local.interpolation.stream import interpolated
 from wan_local.plan import EncodingSpec, InterpolationSpec, PictureSpec
 from wan_local.rendering import Clip, Spool, render, to_host, to_levels
 from wan_local.stages.decode import decode_pictures
@@ -238,6 +243,35 @@ def test_memory_does_not_grow_with_the_number_of_frames(vae, tmp_path):
 
     assert 40 == len(made)
     assert most <= 5  # two waiting, one in ffmpeg's pipe, one in hand, and its successor
+
+
+def bytes_held():
+    """All tensors that anyone here can still reach, what they share counted once."""
+    # By type(), not isinstance(): that would wake lazy modules that stand about among the objects.
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_memory_does_not_grow_with_the_frames_between_either(vae, tmp_path, reverse):
+    """With a real network between decoder and encoder, which remembers the frames it has seen."""
+    torch.manual_seed(0)
+    network = Rife(RifeLayout((8, 8, 8, 8))).eval().requires_grad_(requires_grad=False)
+    most = {}
+    for chunks in (4, 20):
+        z = latents(chunks)
+        plan = a_plan(num_frames=4 * chunks - 3, interpolation=DOUBLE, reverse=reverse)
+        smoothing = partial(interpolated, interpolator=Interpolator(network), frames_between=1)
+        gc.collect()
+        before = bytes_held()
+        events = render(vae, z, plan, tmp_path / "a.mp4", smoothing=smoothing)
+        most[chunks] = max(bytes_held() - before for event in events if event.done % 4 == 0)
+
+    frame = 64 * 48 * 3
+    assert most[4] > 4 * frame  # it does see what is under way
+    # What grows are copies of the latents, a sixth of a frame of bytes for each frame.
+    assert most[20] - most[4] < 64 * frame / 3
 
 
 def test_a_spool_gives_frames_back_from_its_end(tmp_path):
