@@ -26,6 +26,8 @@ from wan_local.errors import BadCheckpoint
 from wan_local.models.companions import IMAGE_CLASSIFIER, TEXT_CLASSIFIER, find_companion
 from wan_local.tensors import Frames
 
+AT_ONCE = 8
+"""Pictures. One of 1280×720 is 11 MB in float32, as the first resize has it."""
 # Pillow's numbers, which is what preprocessor files hold.
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
@@ -59,7 +61,13 @@ class PictureClassifier(nn.Module):
 
     @torch.inference_mode()
     def forward(self, frames: Frames) -> Tensor:
-        """Return the probability of each label for each of *frames*: [frames, labels]."""
+        """Return the probability of each label for each of *frames*: [frames, labels].
+
+        A few at a time, so that memory does not grow with their number.
+        """
+        return torch.cat([self._look(few) for few in frames.split(AT_ONCE)])
+
+    def _look(self, frames: Frames) -> Tensor:
         pixels = prepare(frames.to(self.model.device), self.preparation)
         return probabilities(self.model(pixel_values=pixels).logits, self.model.config)
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from tests.wan_local.small_companions import WINDOW, write_text_classifier
 from wan_local.errors import BadCheckpoint, WeightsMissing
 from wan_local.models.classifiers import (
+    AT_ONCE,
     Preparation,
     load_picture_classifier,
     load_text_classifier,
@@ -84,6 +86,33 @@ def test_a_batch_is_looked_at_frame_by_frame(pictures):
     assert (3, 2) == tuple(scores.shape)
     assert torch.allclose(torch.ones(3), scores.sum(dim=1))
     assert [False, True, False] == (scores[:, 1] > 0.5).tolist()
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that was made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.numel = max(self.numel, made.numel())
+        return made
+
+
+def test_many_pictures_take_no_more_memory_than_a_few(pictures):
+    """The frames of an input video come all at once: in float32, 161 of 720p would be 1.8 GB."""
+    classifier = load_picture_classifier(pictures)
+    frames = torch.zeros(3 * AT_ONCE + 1, 64, 112, 3, dtype=torch.uint8)
+    frames[::3, ..., 0] = 255
+    few, many = Largest(), Largest()
+    with few:
+        classifier(frames[:AT_ONCE].clone())
+    with many:
+        scores = classifier(frames)
+
+    assert few.numel == many.numel
+    assert torch.allclose(torch.cat([classifier(frame[None]) for frame in frames]), scores)
 
 
 def test_labels_are_in_the_order_of_the_logits(pictures, texts):
