@@ -69,11 +69,6 @@ class ModelSpec:
         """Pixels that a side must be a multiple of."""
         return self.stride * PATCH
 
-    @property
-    def fetch_command(self) -> str:
-        """The command that puts the checkpoint into the weights directory."""
-        return f"hf download {self.repo} --local-dir WEIGHTS_DIR/{self.id}"
-
 
 MODELS = {
     model.id: model
@@ -194,10 +189,9 @@ class PreviewDecoderSpec:
         return f"previews/{self.id}.safetensors"
 
     @property
-    def fetch_command(self) -> str:
-        """The command that puts it there."""
-        source = "https://github.com/madebyollin/taehv/raw/main/safetensors"
-        return f"curl -fL --create-dirs -o WEIGHTS_DIR/{self.file} {source}/{self.id}.safetensors"
+    def url(self) -> str:
+        """Where it is published."""
+        return f"https://github.com/madebyollin/taehv/raw/main/safetensors/{self.id}.safetensors"
 
 
 PREVIEW_DECODERS = {

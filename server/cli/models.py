@@ -5,6 +5,7 @@ To add a kind of file that requests may need beside a checkpoint: a row in BESID
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _find_decoder(weights_dir: Path, name: str) -> Path:
     spec = next(decoder for decoder in PREVIEW_DECODERS.values() if decoder.id == name)
     path = weights_dir.absolute() / spec.file
     if not path.is_file():
-        command = spec.fetch_command.replace("WEIGHTS_DIR", str(weights_dir.absolute()))
+        command = f"curl -fL --create-dirs -o {shlex.quote(str(path))} {spec.url}"
         msg = f"previews are drawn without it; fetch it with: {command}"
         raise WeightsMissing(msg)
     return path

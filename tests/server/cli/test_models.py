@@ -1,10 +1,11 @@
 import json
+import shlex
 
 from typer.testing import CliRunner
 
 from server.cli import app
 from server.endpoints import ENDPOINTS
-from wan_local.catalog import INTERPOLATORS, LORAS, MODELS
+from wan_local.catalog import INTERPOLATORS, LORAS, MODELS, PREVIEW_DECODERS
 
 
 def run(tmp_path, *arguments):
@@ -48,3 +49,15 @@ def test_what_requests_may_need_beside_a_checkpoint_is_listed_too(tmp_path):
         assert rows[missing]["path"] is None
         assert rows[missing]["problem"] in output
         assert str(tmp_path) in rows[missing]["problem"]
+
+
+def test_a_command_can_be_pasted_where_folders_have_spaces(tmp_path):
+    """Unquoted, the file would land in `/home/me/my` and not be found."""
+    folder = tmp_path / "my weights"
+    rows = {row["id"]: row for row in json.loads(run(folder, "--json").output)}
+
+    for decoder in PREVIEW_DECODERS.values():
+        words = shlex.split(rows[decoder.id]["problem"])
+        assert [str(folder / decoder.file), decoder.url] == words[-2:]
+    for model in MODELS:
+        assert str(folder / model) == shlex.split(rows[model]["problem"])[-1]
