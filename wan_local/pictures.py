@@ -6,18 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from wan_local.errors import EncodingFailed
 from wan_local.plan import PictureFormat
+from wan_local.record import to_user_comment
 from wan_local.tensors import Frames
 
 # Colours at full resolution, as a client sees single pixels of a picture, and few visible blocks.
 JPEG = {"quality": 95, "subsampling": "4:4:4"}
-EXIF_IFD = 0x8769
-USER_COMMENT = 0x9286
-UNICODE = b"UNICODE\0"
-"""What a comment in UTF-16 begins with (Exif 2.32, UserComment)."""
 MOST_EXIF = 60_000  # bytes; the segment has 65,533 and other entries
 
 
@@ -61,15 +58,15 @@ def _options(format: PictureFormat, comment: str | None) -> dict[str, Any]:
 
 
 def _exif(comment: str | None) -> dict[str, Any]:
-    """Return the comment as Exif's UserComment, whose letters have two bytes each.
+    """Return the comment as Exif's UserComment.
 
     All of Exif has room for 64 KiB: a longer comment is left out, and its sidecar holds it.
     """
-    words = UNICODE + (comment or "").encode("utf-16-be")
+    words = to_user_comment(comment or "")
     if not comment or len(words) > MOST_EXIF:
         return {}
     exif = Image.Exif()
-    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = words
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = words
     return {"exif": exif}
 
 

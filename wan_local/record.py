@@ -16,6 +16,8 @@ from wan_local.plan import LoraRef, VideoPlan
 
 SCHEMA = "wan-local/1"
 Record = dict[str, Any]
+_UNICODE = b"UNICODE\0"
+"""What a comment in UTF-16 begins with (Exif 2.32, UserComment)."""
 
 
 def make_record(
@@ -73,6 +75,17 @@ def from_json(text: str) -> Record | None:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         return None
     return record
+
+
+def to_user_comment(text: str) -> bytes:
+    """Return *text* as Exif's UserComment holds it: a code of eight bytes, then two per letter."""
+    return _UNICODE + text.encode("utf-16-be")
+
+
+def from_user_comment(comment: bytes) -> str:
+    """Return the text of Exif's UserComment; under another code it is taken for UTF-8."""
+    code, text = comment[:8], comment[8:]
+    return text.decode("utf-16-be" if code == _UNICODE else "utf-8", errors="replace")
 
 
 def _lora(lora: LoraRef) -> Record:

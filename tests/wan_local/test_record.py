@@ -8,7 +8,15 @@ import pytest
 
 from tests.wan_local.plans import T2V, a_plan
 from wan_local.plan import LoraRef, RecordSpec, SourceFile
-from wan_local.record import SCHEMA, from_json, make_record, tags, to_json
+from wan_local.record import (
+    SCHEMA,
+    from_json,
+    from_user_comment,
+    make_record,
+    tags,
+    to_json,
+    to_user_comment,
+)
 
 ASKED = RecordSpec(request='{"endpoint": "e", "request": {"prompt": "a cat", "num_frames": 9}}')
 HASHES = {"vae": "1" * 64}
@@ -78,3 +86,10 @@ def test_a_record_is_read_back_whatever_is_in_it():
 
     assert SCHEMA == record["schema"]
     assert record == from_json(to_json(record))
+
+
+def test_a_user_comment_is_what_exif_says_it_is():
+    """Other programs read it: eight bytes that name the code, then the letters in it."""
+    assert b"UNICODE\0\x73\x2b" == to_user_comment("猫")
+    assert "猫" == from_user_comment(b"UNICODE\0\x73\x2b")
+    assert "猫" == from_user_comment(b"\0" * 8 + "猫".encode())

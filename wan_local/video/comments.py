@@ -8,12 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-EXIF_IFD = 0x8769
-USER_COMMENT = 0x9286
-UNICODE = b"UNICODE\0"
-"""What a comment in UTF-16 begins with (Exif 2.32, UserComment)."""
+from wan_local.record import from_user_comment
 
 
 def comment_of(path: Path) -> str | None:
@@ -43,18 +40,14 @@ def _of_picture(path: Path) -> str | None:
     try:
         with Image.open(path) as picture:
             said = {str(name).lower(): text for name, text in picture.info.items()}
-            exif = picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
+            tags = picture.getexif().get_ifd(ExifTags.IFD.Exif)
+            exif = tags.get(ExifTags.Base.UserComment)
     except (UnidentifiedImageError, OSError):
         return None
-    comment = _decoded(exif) if isinstance(exif, bytes) else said.get("comment")
+    comment = from_user_comment(exif) if isinstance(exif, bytes) else said.get("comment")
     if isinstance(comment, bytes):
         return comment.decode(errors="replace")
     return None if comment is None else str(comment)
-
-
-def _decoded(comment: bytes) -> str:
-    code, text = comment[:8], comment[8:]
-    return text.decode("utf-16-be" if code == UNICODE else "utf-8", errors="replace")
 
 
 def _of_zip(path: Path) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from wan_local.geometry import Size
 from wan_local.plan import ENDINGS, EncodingSpec
-from wan_local.video.comments import EXIF_IFD, UNICODE, USER_COMMENT, comment_of
+from wan_local.record import to_user_comment
+from wan_local.video.comments import comment_of
 from wan_local.video.formats import CODECS, white_of
 from wan_local.video.png import encode_png
 from wan_local.video.sequences import SequenceWriter
@@ -52,12 +53,12 @@ def test_a_png_has_it_as_text(tmp_path, name):
     assert "猫" == comment_of(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("comment", [UNICODE + "猫".encode("utf-16-be"), b"\0" * 8 + "猫".encode()])
+@pytest.mark.parametrize("comment", [to_user_comment("猫"), b"\0" * 8 + "猫".encode()])
 def test_a_jpeg_has_it_in_its_exif(tmp_path, comment):
     """In UTF-16, or without a word on its encoding."""
     picture = Image.new("RGB", (2, 2))
     exif = picture.getexif()
-    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = comment
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
     picture.save(tmp_path / "a.jpg", exif=exif)
 
     assert "猫" == comment_of(tmp_path / "a.jpg")
