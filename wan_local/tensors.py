@@ -1,10 +1,16 @@
-"""Names for the tensors that travel between stages, so that signatures read as a route."""
+"""Names for the tensors that travel between stages, so that signatures read as a route.
+
+And the one number that is between two of them: a model is told a noise level as a timestep.
+"""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 from torch import Tensor
+
+TRAIN_TIMESTEPS = 1000
+"""Timesteps are noise levels times this."""
 
 PromptEmbeds: TypeAlias = Tensor
 """[1, 512, channels] in the compute dtype; rows past the prompt's last token are zero."""

@@ -24,14 +24,12 @@ from wan_local.events import Event, Previewed, StepDone, Warned
 from wan_local.models.devices import compute_dtype
 from wan_local.models.latent_colours import to_colours
 from wan_local.models.taehv import TinyDecoder, load_tiny_decoder
-from wan_local.tensors import Latents
+from wan_local.tensors import TRAIN_TIMESTEPS, Latents
 
 LONGEST_SIDE = 256
 """Pixels of a picture's longer side."""
 QUALITY = 80
 """Of the JPEG. 256×256 of black and white noise, the worst there is, takes 56 KB at it."""
-TRAIN_TIMESTEPS = 1000
-"""Timesteps are noise levels times this."""
 DOUBLINGS: Literal[2] = 2
 """Of the tiny decoder: 480p latents, 104×60, become 416×240, enough for the picture."""
 

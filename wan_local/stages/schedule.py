@@ -16,9 +16,7 @@ from torch import Tensor
 from wan_local.errors import InvalidPlan
 from wan_local.plan import SamplingSpec
 from wan_local.plan import Solver as SolverName
-
-TRAIN_TIMESTEPS = 1000
-"""Timesteps are noise levels times this."""
+from wan_local.tensors import TRAIN_TIMESTEPS
 
 
 class Solver(Protocol):
