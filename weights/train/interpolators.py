@@ -7,7 +7,8 @@ was interrupted. It goes on from OUT/state.safetensors if that is there. OUT/cur
 for every hundred steps; OUT/model.safetensors, fp16, is the average of the last weights.
 
 What made it learn at all: the true flow as a second target, motion that grows from a pixel and a
-half, and small crops first. To train another network, add a row to PUPILS.
+half, and small crops first. What made it no worse than fading where nothing moves: an error that
+counts by its logarithm, and a true flow that binds only to within a pixel (`pupils.py`).
 """
 
 from __future__ import annotations
@@ -17,24 +18,23 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, l1_loss
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from wan_local.interpolation.rife import Rife, RifeLayout
-from weights.train.motion import Difficulty, Triplet, textures, triplets
+from weights.train.motion import Difficulty, Triplet, triplets
+from weights.train.pupils import PUPILS, Lesson, Pupil, Strictness
+from weights.train.textures import Bank
 
-TEXTURES = 96
-"""Textures to draw scenes from; every fourth step one of them is drawn anew."""
+TEXTURES = 64
+"""Textures to draw scenes from at any time."""
 REPORT, SAVE = 100, 250
 """Steps from one line of the curve, and one saved state, to the next."""
 
@@ -43,152 +43,91 @@ REPORT, SAVE = 100, 250
 class Course:
     """The plan of a training run, by steps: only the last phase depends on how many there are."""
 
-    rate: float = 1e-3
     warmup: int = 200
-    small_crops: int = 6000
-    """Steps on crops of 64 pixels; 128 after that, as many pixels a step in all."""
-    full_motion: int = 6000
-    """Step from which on motion is as large as it gets."""
-    calm: int = 7250
-    """Step from which on many scenes are nearly still, as most of real video is."""
-    strict_flow: int = 4000
-    """Steps in which a wrong flow counts in full; less after that, when pictures matter more."""
-    batch: int = 16
+    small_crops: int = 2500
+    """Steps on crops of 64 pixels; 96 after that, about as many pixels a step in all."""
+    full_motion: int = 2500
+    """Step from which on motion is as large as it gets, and much of it as slow as real video."""
+    strict_flow: int = 2000
+    """Steps in which the true flow counts in full; later only as a hint, to within a pixel."""
+    batch: int = 8
 
-    def learning_rate(self, step: int, steps: int, decay: int) -> float:
+    def share_of_rate(self, step: int, steps: int, decay: int) -> float:
         """Constant after the warm-up, and falling over the last *decay* of *steps*."""
         late = min(1.0, max(0.0, (step - (steps - decay)) / decay))
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late))
-        return self.rate * min(1.0, (step + 1) / self.warmup) * fall
+        return min(1.0, (step + 1) / self.warmup) * fall
 
     def crop(self, step: int) -> tuple[int, int]:
         """Return how many crops of how many pixels."""
         small = step < self.small_crops
-        return (self.batch, 64) if small else (self.batch // 4, 128)
+        return (self.batch, 64) if small else (self.batch // 2, 96)
 
     def difficulty(self, step: int) -> Difficulty:
-        """Return how large the motion is."""
+        """Return how large the motion is, and how much else there is to see."""
         start = min(1.0, step / (self.full_motion / 8))
         rest = min(1.0, max(0.0, (step / self.full_motion - 0.1) / 0.9))
-        calm = 0.7 if step >= self.calm else 0.0
-        return Difficulty(1.5 + 2 * start + 24 * rest, 0.03 + 0.09 * rest, calm)
-
-    def flow_weight(self, step: int) -> float:
-        """Return how much the flow's error counts beside the picture's."""
-        return 1.0 if step < self.strict_flow else 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one step showed."""
-
-    loss: Tensor
-    picture: Tensor
-    """[n, 3, size, size]: the frame between, as the network has it."""
-    flow_error: float
-    """Pixels, mean."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pupil:
-    """A network that can be trained."""
-
-    make: Callable[[], nn.Module]
-    learn: Callable[[Any, Triplet, float], Lesson]
-    """Loss of (network, triplet, weight of the flow)."""
-    halfway: bool
-    """Whether it is only shown frames from the middle."""
-    course: Course
-
-
-def small_rife() -> Rife:
-    """Return a RIFE 4.6 of a quarter of the width, its blocks nearly silent at first."""
-    net = Rife(RifeLayout((48, 40, 32, 24)))
-    for name, weight in net.named_parameters():
-        if name.endswith("beta"):
-            nn.init.constant_(weight, 0.3)
-        elif name.endswith("lastconv.0.weight"):
-            nn.init.xavier_uniform_(weight, 0.3)
-        elif name.endswith("lastconv.0.bias"):
-            nn.init.zeros_(weight)
-    return net.to(memory_format=torch.channels_last)
-
-
-def teach_rife(net: Rife, triplet: Triplet, flow_weight: float) -> Lesson:
-    """Return what every block got wrong, later blocks counting more."""
-    plane = triplet.time.expand_as(triplet.first[:, :1])
-    velocity = triplet.velocity[1]
-    truth = torch.cat((-triplet.time * velocity, (1 - triplet.time) * velocity), 1)
-    estimates = list(net.refine(net.see(triplet.first), net.see(triplet.second), plane))
-    loss = torch.zeros(())
-    for index, estimate in enumerate(reversed(estimates)):
-        wrong = (estimate.flow - truth).abs().clamp(max=30).mean()
-        seen = pyramid_loss(estimate.blend(), triplet.middle)
-        loss = loss + 0.8**index * (seen + flow_weight * wrong)
-    error = (estimates[-1].flow - truth).detach().unflatten(1, (2, 2)).norm(dim=2).mean()
-    return Lesson(loss, estimates[-1].blend().detach(), float(error))
-
-
-def pyramid_loss(picture: Tensor, truth: Tensor, levels: int = 4) -> Tensor:
-    """Compare detail of every size, coarse detail counting more."""
-    loss = torch.zeros(())
-    for level in range(levels - 1):
-        smaller, smaller_truth = avg_pool2d(picture, 2), avg_pool2d(truth, 2)
-        detail, detail_truth = (
-            whole - interpolate(half, scale_factor=2, mode="bilinear")
-            for whole, half in ((picture, smaller), (truth, smaller_truth))
+        return Difficulty(
+            shift=1.5 + 2 * start + 18 * rest,
+            warp=0.03 + 0.05 * rest,
+            bend=0.2 + 0.6 * rest,
+            calm=0.2 + 0.3 * rest,
+            disturbed=0.2 + 0.6 * rest,
         )
-        loss = loss + 2**level * l1_loss(detail, detail_truth)
-        picture, truth = smaller, smaller_truth
-    return loss + 2 ** (levels - 1) * l1_loss(picture, truth)
+
+    def strictness(self, step: int) -> Strictness:
+        """Return how much the flow's error counts beside the picture's."""
+        return Strictness(1.0, 0.0) if step < self.strict_flow else Strictness(0.15, 1.0)
 
 
-PUPILS = {
-    "rife": Pupil(small_rife, teach_rife, halfway=False, course=Course()),
+COURSES = {
+    "rife": Course(),
+    # A step takes three times as long, and motion is found by warping, level by level.
+    "film": Course(small_crops=1200, full_motion=1200, strict_flow=1000),
 }
 
 
 class Training:
     """One run: the network, its average, and everything the next step depends on."""
 
-    def __init__(self, pupil: Pupil, seed: int) -> None:
+    def __init__(self, pupil: Pupil, course: Course, seed: int) -> None:
         torch.manual_seed(seed)
-        self.pupil = pupil
+        self.pupil, self.course = pupil, course
         self.net = pupil.make()
         self.average = {name: weight.clone() for name, weight in self.net.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=0.0, weight_decay=1e-4, betas=(0.9, 0.98)
-        )
+        self.optimizers = pupil.optimizers(self.net)
         self.generator = torch.Generator().manual_seed(seed)
-        self.bank = textures(TEXTURES, self.generator)
+        self.bank = Bank(TEXTURES, seed)
         self.done = 0
 
     def steps(self, until: int, decay: int) -> Iterator[tuple[Lesson, Triplet]]:
         """Take one step after the other, up to number *until*."""
-        course = self.pupil.course
+        course = self.course
         while self.done < until:
             step = self.done
-            if step % 4 == 3:
-                self.bank[step // 4 % TEXTURES] = textures(1, self.generator)[0]
             triplet = triplets(
-                self.bank,
+                self.bank.at(step),
                 *course.crop(step),
                 course.difficulty(step),
                 self.generator,
                 halfway=self.pupil.halfway,
             )
-            lesson = self.pupil.learn(self.net, triplet, course.flow_weight(step))
-            for group in self.optimizer.param_groups:
-                group["lr"] = course.learning_rate(step, until, decay)
-            self.optimizer.zero_grad(set_to_none=True)
-            lesson.loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            self.optimizer.step()
+            lesson = self.pupil.learn(self.net, triplet, course.strictness(step))
+            self._learn(lesson.loss, course.share_of_rate(step, until, decay))
             # Early, and while the rate falls, the weights soon leave what they were.
-            early_or_late = step < 2000 or step >= until - decay
+            early_or_late = step < 1000 or step >= until - decay
             self._update_average(0.01 if early_or_late else 0.001)
             self.done += 1
             yield lesson, triplet
+
+    def _learn(self, loss: Tensor, share_of_rate: float) -> None:
+        self.net.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        for optimizer, rate in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share_of_rate
+            optimizer.step()
 
     @torch.no_grad()
     def _update_average(self, share: float) -> None:
@@ -199,9 +138,10 @@ class Training:
         """Write the state, and the average as a model, each whole or not at all."""
         state = {f"net.{name}": weight for name, weight in self.net.state_dict().items()}
         state |= {f"average.{name}": weight for name, weight in self.average.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"moments.{index}.{name}": value for name, value in moments.items()}
-        state["bank"], state["generator"] = self.bank, self.generator.get_state()
+        for number, (optimizer, _) in enumerate(self.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                state |= {f"moments{number}.{index}.{n}": value for n, value in moments.items()}
+        state["generator"] = self.generator.get_state()
         dense = {name: tensor.contiguous() for name, tensor in state.items()}
         _write(dense, folder / "state.safetensors", {"done": str(self.done)})
         model = {name: weight.half().contiguous() for name, weight in self.average.items()}
@@ -215,13 +155,12 @@ class Training:
         self.net.load_state_dict(_under("net.", state))
         for name, weight in _under("average.", state).items():
             self.average[name].copy_(weight)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("moments.", state).items():
-            index, field = name.split(".", 1)
-            moments.setdefault(int(index), {})[field] = value
-        optimizer = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**optimizer, "state": moments})
-        self.bank = state["bank"]
+        for number, (optimizer, _) in enumerate(self.optimizers):
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in _under(f"moments{number}.", state).items():
+                index, field = name.split(".", 1)
+                moments.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         self.generator.set_state(state["generator"])
 
 
@@ -241,10 +180,19 @@ def decibels(picture: Tensor, truth: Tensor) -> float:
     return float((-10 * torch.log10(errors)).mean())
 
 
-def train(pupil: Pupil, folder: Path, *, steps: int, decay: int, minutes: float, seed: int) -> int:
+def train(
+    pupil: Pupil,
+    folder: Path,
+    *,
+    steps: int,
+    decay: int,
+    minutes: float,
+    seed: int,
+    course: Course,
+) -> int:
     """Train until *steps* are done or *minutes* are over; return how many are done."""
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(pupil, seed)
+    training = Training(pupil, course, seed)
     if (folder / "state.safetensors").is_file():
         training.resume(folder / "state.safetensors")
     started = time.monotonic()
@@ -290,6 +238,7 @@ def main() -> None:
         decay=chosen.decay,
         minutes=chosen.minutes,
         seed=chosen.seed,
+        course=COURSES[chosen.network],
     )
     print(f"{done} steps done")
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from wan_local.interpolation.warp import backward_warp
-from weights.train.motion import Difficulty, textures, triplets
+from weights.train.motion import Difficulty, triplets, whole_shift
+from weights.train.textures import textures
 
-STEADY = Difficulty(shift=10, warp=0.05)
+STEADY = Difficulty(shift=10, warp=0.05, bend=0.5)
 
 
 def scenes(seed=0, count=8, size=64, difficulty=STEADY, **wishes):
@@ -63,3 +64,33 @@ def test_the_middle_is_where_it_is_said_to_be(halfway):
 
     assert halfway == (len(times) == 1)
     assert 0.5 in times.tolist()
+
+
+def test_calm_scenes_are_slower_and_some_stand_still():
+    """Most of real video hardly moves, and that is where small networks lost to fading."""
+    fast, slow = (
+        scenes(count=64, size=32, difficulty=Difficulty(10, 0, calm=calm)).velocity[1]
+        for calm in (0.0, 0.5)
+    )
+    ways = slow.norm(dim=1).amax((1, 2))
+
+    assert slow.abs().mean() < 0.7 * fast.abs().mean()
+    assert 3 <= int((ways == 0).sum()) < 32
+
+
+def test_noise_is_each_frames_own_and_light_changes_along_a_line():
+    """The mean of two frames has less noise than either: what warping one of them throws away."""
+    still = scenes(count=64, difficulty=Difficulty(0, 0, disturbed=1.0), halfway=True)
+    apart = (still.first - still.middle).square().mean()
+    faded = ((still.first + still.second) / 2 - still.middle).square().mean()
+
+    assert apart > 1e-6
+    assert faded < 0.3 * apart
+
+
+def test_a_whole_shift_moves_by_whole_pixels():
+    """What the evaluation calls a shift of eight is one."""
+    texture = textures(1, torch.Generator().manual_seed(0))[0]
+    one, two = (whole_shift(texture, torch.tensor([x, 0.0]), 64) for x in (0.0, 8.0))
+
+    assert torch.allclose(one[..., :-8], two[..., 8:], atol=1e-5)

@@ -1,0 +1,84 @@
+"""What small interpolation networks begin as, and what they are told is wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wan_local.interpolation.film import film_layout
+from wan_local.interpolation.rife import rife_layout
+from weights.train.motion import Difficulty, triplets
+from weights.train.pupils import PUPILS, Strictness, log_error, small_film, small_rife
+from weights.train.textures import textures
+
+
+@pytest.fixture(scope="module")
+def triplet():
+    generator = torch.Generator().manual_seed(0)
+    return triplets(textures(4, generator), 2, 64, Difficulty(6, 0.03), generator, halfway=True)
+
+
+@pytest.mark.parametrize("name", PUPILS)
+def test_a_network_begins_near_fading(name, triplet):
+    """Where nothing moves it has nothing to learn, only to keep."""
+    torch.manual_seed(0)
+    lesson = PUPILS[name].learn(PUPILS[name].make(), triplet, Strictness(1.0, 0.0))
+    faded = (triplet.first + triplet.second) / 2
+
+    assert (lesson.picture - faded).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", PUPILS)
+def test_a_wrong_flow_costs_more_the_more_it_counts(name, triplet):
+    """The true flow is what made the first networks learn at all."""
+    torch.manual_seed(0)
+    network, learn = PUPILS[name].make(), PUPILS[name].learn
+    without, slack, whole = (
+        float(learn(network, triplet, strictness).loss.detach())
+        for strictness in (Strictness(0.0, 0.0), Strictness(1.0, 1.0), Strictness(1.0, 0.0))
+    )
+
+    assert without < slack < whole
+
+
+def test_the_files_of_small_networks_are_read_by_their_shapes():
+    """As the published ones are."""
+    assert small_rife().layout == rife_layout(small_rife().state_dict())
+    assert film_layout(small_film().state_dict()).base == 6
+
+
+def test_halving_the_error_is_worth_the_same_everywhere():
+    """In a scene at 50 dB as in one at 20, which a plain difference would drown it with."""
+    truth = torch.full((1, 3, 32, 32), 0.5)
+    gains = [
+        float(log_error(truth + 2 * error, truth) - log_error(truth + error, truth))
+        for error in (0.02, 0.1)
+    ]
+
+    assert gains[0] == pytest.approx(gains[1], abs=0.05)
+    assert log_error(truth, truth) < -11
+
+
+@pytest.mark.parametrize("name", PUPILS)
+def test_every_weight_is_learned_once(name):
+    """A layer that no optimizer holds stays random; one that two hold is learned twice."""
+    network = PUPILS[name].make()
+    held = [
+        id(parameter)
+        for optimizer, _ in PUPILS[name].optimizers(network)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+
+    assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
+
+
+def test_film_is_taught_as_it_works(triplet):
+    """Both ways at once, for speed: the picture is the one that `between` makes."""
+    torch.manual_seed(0)
+    net = small_film().eval()
+    taught = PUPILS["film"].learn(net, triplet, Strictness(1.0, 0.0)).picture
+    with torch.inference_mode():
+        made = next(net.between(net.see(triplet.first), net.see(triplet.second), [0.5]))
+
+    assert torch.allclose(taught.clamp(0, 1), made, atol=1e-5)

@@ -1,0 +1,194 @@
+"""The interpolation networks that can be trained, and what each is told about a triplet.
+
+To train another network, write how it is made and taught, and add a row to PUPILS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from wan_local.interpolation.film import FUSED, Film, FilmLayout, Motion, Seen
+from wan_local.interpolation.rife import Rife, RifeLayout
+from weights.train.motion import Triplet
+from weights.train.muon import Muon, learned_by_muon
+
+FARTHEST = 30.0
+"""Pixels from which on a flow is not more wrong."""
+FADED = 0.8
+"""How much less each estimate of RIFE counts than the one after it."""
+SHARE = 0.25
+"""Weight of the picture's error, a logarithm, beside the flow's, in pixels."""
+
+FLOOR = 1e-5
+"""Mean squared error, 50 dB, from which on less is hardly better: most of that is noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strictness:
+    """How much the true flow matters."""
+
+    weight: float
+    slack: float
+    """Pixels that a flow may be off at no cost.
+
+    The true flow is not the best one, as reading between pixels blurs. Where two frames are half a
+    pixel apart, following it blurs three times as much (in variance) as fading does; at one pixel
+    it is as much. Below that standing still is better, and whole pixels better than what lies
+    between them.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one step showed."""
+
+    loss: Tensor
+    picture: Tensor
+    """[n, 3, size, size]: the frame between, as the network has it."""
+    flow_error: float
+    """Pixels, mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pupil:
+    """A network that can be trained."""
+
+    make: Callable[[], nn.Module]
+    learn: Callable[[Any, Triplet, Strictness], Lesson]
+    halfway: bool
+    """Whether it is only shown frames from the middle."""
+    heads: tuple[str, ...]
+    """Parts of the names of the layers that put out motion or a picture.
+
+    AdamW learns them, and all gains and biases. A step of Muon is as long in them as in any other
+    matrix: it was a jump of several pixels, and unmade FILM's decoder, which begins as a fading.
+    """
+    rate: float = 1e-3
+    """Of AdamW."""
+    matrix_rate: float = 0.01
+    """Of Muon."""
+
+    def optimizers(self, network: nn.Module) -> list[tuple[torch.optim.Optimizer, float]]:
+        """Return what learns *network*, each with its rate."""
+        heads = {id(p) for n, p in network.named_parameters() if self._is_head(n)}
+        matrices = [p for p in learned_by_muon(network) if id(p) not in heads]
+        by_muon = {id(p) for p in matrices}
+        others = [p for p in network.parameters() if id(p) not in by_muon]
+        adam = torch.optim.AdamW(others, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.98))
+        return [(Muon(matrices, 0.0), self.matrix_rate), (adam, self.rate)]
+
+    def _is_head(self, name: str) -> bool:
+        return any(part in name for part in self.heads)
+
+
+def log_error(picture: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean logarithm of the mean squared error of each picture: minus its PSNR.
+
+    A scene that stands still counts as much as one in which everything moves. With a plain
+    difference it counts for nothing, and was where small networks lost to fading, by 2 to 9 dB.
+    """
+    errors = (picture - truth).square().mean((1, 2, 3))
+    return (errors + FLOOR).log().mean()
+
+
+def small_rife() -> Rife:
+    """Return a narrow RIFE 4.6 that begins as a fading: no flow, and half of each frame."""
+    net = Rife(RifeLayout((64, 48, 40, 32)))
+    for name, weight in net.named_parameters():
+        if name.endswith("beta"):
+            nn.init.constant_(weight, 0.3)
+        elif name.endswith("lastconv.0.weight"):
+            nn.init.xavier_uniform_(weight, 0.1)
+        elif name.endswith("lastconv.0.bias"):
+            nn.init.zeros_(weight)
+    return net.to(memory_format=torch.channels_last)
+
+
+def teach_rife(net: Rife, triplet: Triplet, strictness: Strictness) -> Lesson:
+    """Return what the last picture got wrong, and every block's flow, later ones counting more."""
+    plane = triplet.time.expand_as(triplet.first[:, :1])
+    velocity = triplet.velocity[1]
+    truth = torch.cat((-triplet.time * velocity, (1 - triplet.time) * velocity), 1)
+    estimates = list(net.refine(net.see(triplet.first), net.see(triplet.second), plane))
+    picture = estimates[-1].blend()
+    loss = SHARE * log_error(picture, triplet.middle)
+    for index, estimate in enumerate(reversed(estimates)):
+        loss = loss + FADED**index * _flow_loss(estimate.flow, truth, strictness)
+    error = (estimates[-1].flow - truth).detach().unflatten(1, (2, 2)).norm(dim=2).mean()
+    return Lesson(loss, picture.detach(), float(error))
+
+
+def small_film() -> Film:
+    """Return a narrow FILM that begins as a fading between its frames, warped.
+
+    The decoder's finest level passes on the mean of the two pictures it is given; all else in it
+    is nearly silent. From random weights the same network first has to learn what a picture is.
+    """
+    layout = FilmLayout(6, (8, 12, 16, 24))
+    net = Film(layout)
+    finest: Any = list(net.fuse.convs.children())[-1]
+    _, mix, refine = finest.children()
+    with torch.no_grad():
+        for predictor in (*net.predict_flow._predictors, net.predict_flow._predictor):
+            predictor._convs[-1][0].weight.mul_(0.1)
+            predictor._convs[-1][0].bias.zero_()
+        _pass_pictures(mix[0], (0, 3 + layout.features(0)))
+        _pass_pictures(refine[0], (0,))
+        output = net.fuse.output_conv
+        output.weight.mul_(0.1)
+        output.weight[:, :3, 0, 0] = torch.eye(3)
+        output.bias.zero_()
+    return net.to(memory_format=torch.channels_last)
+
+
+def _pass_pictures(conv: nn.Conv2d, places: Sequence[int]) -> None:
+    """Make the first three channels of *conv* the mean of the pictures that begin at *places*."""
+    assert conv.bias is not None
+    conv.weight[:3] = 0
+    conv.bias[:3] = 0
+    for place in places:
+        conv.weight[:3, place : place + 3, 1, 1] = torch.eye(3) / len(places)
+
+
+def teach_film(net: Film, triplet: Triplet, strictness: Strictness) -> Lesson:
+    """Return what the picture got wrong, and the flows of all levels that are fused."""
+    # Both frames, and both ways, at once: half as many operations, each twice as large.
+    seen = net.see(torch.cat((triplet.first, triplet.second)))
+    first, second = (_half(seen, index) for index in range(2))
+    turned = [torch.cat(features.chunk(2)[::-1]) for features in seen.features]
+    flows = [flow.chunk(2) for flow in net.predict_flow(seen.features, turned)[:FUSED]]
+    motion = Motion([forth for forth, _ in flows], [back for _, back in flows])
+    picture = net.render(first, second, motion, 0.5)
+    loss = SHARE * log_error(picture, triplet.middle)
+    forth, back = triplet.velocity[0], -triplet.velocity[2]
+    error = (motion.forth[0] - forth).detach().norm(dim=1).mean()
+    for level, pair in enumerate(flows):
+        for flow, truth in zip(pair, (forth, back), strict=True):
+            loss = loss + 0.5 * FADED**level * _flow_loss(flow * 2**level, truth, strictness)
+        forth, back = avg_pool2d(forth, 2), avg_pool2d(back, 2)
+    return Lesson(loss, picture.detach(), float(error))
+
+
+def _half(seen: Seen, index: int) -> Seen:
+    pictures, features = (
+        [level.chunk(2)[index] for level in levels] for levels in (seen.pictures, seen.features)
+    )
+    return Seen(pictures, features)
+
+
+def _flow_loss(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
+    # Every second pixel each way: flows are smooth, and a quarter of the work.
+    wrong = (flow[..., ::2, ::2] - truth[..., ::2, ::2]).abs() - strictness.slack
+    return strictness.weight * wrong.clamp(0, FARTHEST).mean()
+
+
+PUPILS = {
+    "rife": Pupil(small_rife, teach_rife, halfway=False, heads=("lastconv",)),
+    "film": Pupil(small_film, teach_film, halfway=True, heads=("_convs.4", "fuse.")),
+}
