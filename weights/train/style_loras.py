@@ -1,7 +1,9 @@
 """Teach two finished experts a style, by LoRAs in the layout and the number of files of its row.
 
     python -m weights.train.corpus VAE OUT/violet --style violet
-    python -m weights.train.style_loras violet OUT/violet TEXT HIGH LOW OUT/loras --minutes 10
+    python -m weights.train.style_loras violet OUT/violet TEXT HIGH LOW OUT --minutes 10
+
+OUT is the folder `loras/styles` of a weights directory, where `evaluate.py` looks for them.
 
 A pair is trained one half after the other. A single file is one change for both experts, which take
 turns in training it.
@@ -19,7 +21,7 @@ import torch
 
 from weights.train.corpus import Corpus
 from weights.train.experts import SEED, Lesson, Side, read_expert, read_texts
-from weights.train.loras import Lora
+from weights.train.loras import MATRIX_RATE, Lora
 from weights.train.progress import Course
 from weights.train.styles import STYLES, Layout
 from weights.train.text import Texts
@@ -50,7 +52,14 @@ def train(
     torch.set_flush_denormal(True)
     lora = Lora(experts[0][1], rank=RANK)
     processors = [short_text(expert) for _, expert in experts]
-    course = Course(lora, file.with_suffix(""), minutes=minutes, rate=rate, seed=SEED)
+    course = Course(
+        lora,
+        file.with_suffix(""),
+        minutes=minutes,
+        rate=rate,
+        seed=SEED,
+        matrix_rate=MATRIX_RATE,
+    )
     lesson = Lesson(corpus, texts, course.generator)
     for step in course:
         turn = step % len(experts)

@@ -23,7 +23,7 @@ from wan_local.catalog import LORAS
 from weights.train.conditioning import BOUNDARIES
 from weights.train.corpus import KINDS
 from weights.train.experts import SEED, TOKENS, Predict, read_expert, read_texts
-from weights.train.loras import Lora
+from weights.train.loras import MATRIX_RATE, Lora
 from weights.train.progress import Course
 from weights.train.shards import Shards
 from weights.train.text import Texts
@@ -71,7 +71,9 @@ def train(
     torch.set_flush_denormal(True)
     processor = short_text(expert)
     lora = Lora(expert, rank=RANK, whole=True)
-    course = Course(lora, out / half, minutes=minutes, rate=rate, seed=SEED)
+    course = Course(
+        lora, out / half, minutes=minutes, rate=rate, seed=SEED, matrix_rate=MATRIX_RATE
+    )
     for step in course:
         if step % 200 == 0:
             lesson.shards.refresh()
