@@ -65,7 +65,7 @@ class PictureClassifier(nn.Module):
 
         A few at a time, so that memory does not grow with their number.
         """
-        return torch.cat([self._look(few) for few in frames.split(AT_ONCE)])
+        return torch.cat([self._look(few) for few in torch.split(frames, AT_ONCE)])
 
     def _look(self, frames: Frames) -> Tensor:
         pixels = prepare(frames.to(self.model.device), self.preparation)
