@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import av
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
-from weights.train.motion import textures
+from weights.train.textures import DENSITY, textures
 
 
 def moving(height, width, *, shift, seed=7):
@@ -24,7 +24,7 @@ def sliding(shift, times, *, seed, height=128, width=144):
 
     The way to each is a whole number of pixels, so that nothing is resampled.
     """
-    texture = textures(1, torch.Generator().manual_seed(seed))
+    texture = avg_pool2d(textures(1, torch.Generator().manual_seed(seed)), DENSITY)
     starts = [round(shift * time) for time in times]
     assert starts == [shift * time for time in times]
     return [texture[..., 16 : 16 + height, 16 + x : 16 + x + width] for x in starts]
