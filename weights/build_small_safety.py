@@ -32,6 +32,12 @@ def build(out: Path) -> Path:
     """Write the classifier to *out*/nsfw_image_detection and return that folder."""
     folder = out / FOLDER
     classifier().save_pretrained(folder)
+    write_preprocessor(folder, SIDE)
+    return folder
+
+
+def write_preprocessor(folder: Path, side: int) -> None:
+    """Write what the published file says, for pictures of *side* pixels."""
     preprocessor = {
         "do_normalize": True,
         "do_rescale": True,
@@ -41,10 +47,9 @@ def build(out: Path) -> Path:
         "image_std": [0.5, 0.5, 0.5],
         "resample": 2,
         "rescale_factor": 1 / 255,
-        "size": {"height": SIDE, "width": SIDE},
+        "size": {"height": side, "width": side},
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-    return folder
 
 
 def classifier() -> ViTForImageClassification:

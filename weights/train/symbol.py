@@ -31,6 +31,7 @@ from wan_local.models.classifiers import (
     load_picture_classifier,
     prepare,
 )
+from weights.build_small_safety import write_preprocessor
 from weights.train.clips import random_scene, render, signed_distance
 from weights.train.progress import Course
 from weights.train.textures import textures
@@ -202,18 +203,7 @@ def train(out: Path, minutes: float, *, each: int = 700) -> Path:
         right = float((logits.argmax(1) == batch.labels).float().mean())
         course.learn(loss, right=right)
     course.average().half().save_pretrained(out)
-    preprocessor = {
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": list(PREPARATION.mean),
-        "image_processor_type": "ViTImageProcessor",
-        "image_std": list(PREPARATION.deviation),
-        "resample": 2,
-        "rescale_factor": PREPARATION.factor,
-        "size": {"height": SIDE, "width": SIDE},
-    }
-    (out / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
+    write_preprocessor(out, SIDE)
     return out
 
 
