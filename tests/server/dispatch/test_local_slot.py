@@ -130,7 +130,7 @@ def test_killing_takes_the_whole_group(make_slot, settings):
     wait_until(lambda: len(members(group)) == 2)
     slot.kill()
 
-    wait_until(lambda: members(group) == [])
+    assert wait_until(lambda: not members(group))
 
 
 def members(group):
