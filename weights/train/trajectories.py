@@ -178,7 +178,8 @@ def _from_clips(corpus: Corpus, generator: torch.Generator) -> Start:
 
 def _write_shard(teacher: Teacher, texts: Texts, start: Start, out: Path, number: int) -> None:
     said = texts.embed(start.prompts + [""] * len(start.prompts))
-    # In float32, as on the endpoints: bfloat16 was no quicker, and guidance multiplies its errors.
+    # In float32, as on the endpoints: guidance multiplies the errors of bfloat16, which took 10 to
+    # 25 % less CPU time.
     means = journey(partial(teacher.velocity, said=said, condition=start.condition), start.noise)
     tensors = {"noise": start.noise, "means": means}
     if start.condition is not None:
