@@ -12,7 +12,6 @@ BIN := $(VENV)/bin
 # Python compiles the modules that a run imports; pip would compile all of them.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # What the script below writes last.
-SMALL := weights/mini/wan2.2-ti2v-5b-fastwan/wan_local.json
 NODE_CLIENT := tests/contract/node_modules/.package-lock.json
 
 .PHONY: install demo test check clean
@@ -20,10 +19,10 @@ NODE_CLIENT := tests/contract/node_modules/.package-lock.json
 
 install: $(VENV)/.installed
 
-demo: $(VENV)/.client $(SMALL)
+demo: $(VENV)/.client
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev $(SMALL) node-client
+test: $(VENV)/.dev node-client
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 check: $(VENV)/.dev
@@ -34,7 +33,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/test_house.py
 
 clean:
-	rm -rf $(VENV) weights/mini demo-data demo.mp4 tests/contract/node_modules
+	rm -rf $(VENV) weights/random demo-data demo.mp4 tests/contract/node_modules
 
 $(VENV)/.torch: constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -54,10 +53,6 @@ $(VENV)/.client: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) -e '.[dev]'
 	@touch $@
-
-# The small checkpoints have the architectures of the real ones and random weights.
-$(SMALL): weights/build_small.py weights/small_loras.py weights/small_tokenizer.py | $(VENV)/.torch
-	$(BIN)/python weights/build_small.py
 
 # The tests of the JavaScript client skip, and say so, where there is no Node.
 .PHONY: node-client

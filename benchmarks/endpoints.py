@@ -1,11 +1,11 @@
 """Make something with every endpoint through `wan-local generate`, and lay it out to be looked at.
 
-    python -m benchmarks.endpoints [--weights weights/mini] [--sheet build/endpoints.png]
+    python -m benchmarks.endpoints [--weights weights/random] [--sheet build/endpoints.png]
 
 For each row of ENDPOINTS a request is made up of what its input has: few frames and steps, a drawn
 picture, a film, LoRAs from the weights directory. Each runs as a command of its own, as a user
 would type it; each file is read back with PyAV or Pillow. On the small checkpoints, which
-`python weights/build_small.py` makes, all of it takes a few minutes and shows that every endpoint
+`python -m weights.build_small` makes, all of it takes a few minutes and shows that every endpoint
 works, not how well.
 
 Prints a table, writes it to benchmarks/results/<date>-endpoints-<cpu>.json and .md, and three
@@ -165,7 +165,7 @@ def row_for(
 def main() -> int:
     """Generate, look, print and write; 1 if an output is not what its answer says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=ROOT / "weights" / "mini")
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights" / "random")
     parser.add_argument("--sheet", type=Path, default=Path("endpoints.png"))
     options = parser.parse_args()
     on, rows, outputs, wrong = machine(), [], {}, {}

@@ -181,8 +181,8 @@ def compare(options: argparse.Namespace) -> None:
     """Measure pairs, alternating which side goes first, and write the result."""
     on = machine()
     with tempfile.TemporaryDirectory() as folder:
-        build = [sys.executable, ROOT / "weights" / "build_small.py", folder]
-        subprocess.run(build, check=True, capture_output=True)
+        build = [sys.executable, "-m", "weights.build_small", folder]
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
         for side in SIDES:  # once unmeasured: the files' pages are read from disk
             measure(side, Path(folder), argparse.Namespace(steps=1, frames=1))
         pairs = []

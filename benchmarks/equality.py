@@ -63,8 +63,8 @@ def main() -> int:
     on = machine()
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
-        build = [sys.executable, ROOT / "weights" / "build_small.py", weights]
-        subprocess.run(build, check=True, capture_output=True)
+        build = [sys.executable, "-m", "weights.build_small", weights]
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
         twice = with_one_expert_twice(weights, Path(folder) / "twice")
         engines = {path: open_engine(path, "cpu") for path in (weights, twice)}
         rows = []

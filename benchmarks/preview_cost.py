@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--frames", type=int, default=21)
-    parser.add_argument("--weights", type=Path, default=ROOT / "weights" / "mini")
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights" / "random")
     flags = parser.parse_args()
     torch.set_num_threads(1)
     on = machine()

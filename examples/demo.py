@@ -1,8 +1,8 @@
 """From nothing to demo.mp4: starts a server and sends it one request with fal's own client.
 
 `make demo` runs it. The server gets free ports, a certificate of its own and the small checkpoint
-of weights/build_small.py; the client is examples/text_to_video.py, in a process with the three
-variables that point fal_client here.
+of weights/mini; the client is examples/text_to_video.py, in a process with the three variables that
+point fal_client here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import av
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "demo-data"
 VIDEO = ROOT / "demo.mp4"
-PROMPT = "Two drops of ink, one red and one blue, fall into clear water"
+PROMPT = "a red star moving right slowly over a striped background"
 # Wan's own number of frames; no interpolator is part of this version.
 FIELDS = ["resolution=480p", "num_frames=81", "num_inference_steps=16", "interpolator_model=none"]
 PATIENCE = 120.0
@@ -42,8 +42,8 @@ def main() -> None:
     frames, size = look_at(VIDEO)
     print(
         f"\n{frames} frames of {size}, in {VIDEO}\n"
-        "The checkpoint is a small one with random weights: it has learned nothing, so the video\n"
-        "shows texture and not the prompt. README.md says how to get the real one."
+        "The checkpoint is a small one that knows eight colours, six shapes and eight motions and\n"
+        "nothing else; it is not Wan 2.2. README.md says how to get the real one."
     )
 
 

@@ -22,7 +22,6 @@ def weights(tmp_path_factory) -> Path:
     """A weights directory that holds the small checkpoint as `wan2.2-t2v-a14b`."""
     out = tmp_path_factory.mktemp("weights")
     # In a process of its own, so that tests of the torch-free half stay torch-free.
-    subprocess.run(
-        [sys.executable, ROOT / "weights" / "build_small.py", out], check=True, capture_output=True
-    )
+    build = [sys.executable, "-m", "weights.build_small", out]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     return out

@@ -1,6 +1,6 @@
 """Build a small Wan 2.2 of each kind with random weights, in the exact diffusers folder layout.
 
-    python weights/build_small.py [OUT]        # default: weights/mini
+    python -m weights.build_small [OUT]        # default: weights/random
 
 Everything is made here, offline, from a fixed seed: the same machine makes the same bytes. Each
 folder loads wherever the published one does (`Wan-AI/Wan2.2-T2V-A14B-Diffusers` and its like), and
@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from build_small_safety import build as build_classifier
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
-from small_loras import build_loras
-from small_tokenizer import write_tokenizer
 from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
+
+from weights.build_small_safety import build as build_classifier
+from weights.small_loras import build_loras
+from weights.small_tokenizer import write_tokenizer
 
 SEED = 20250728
 TEXT_DIM = 32
@@ -275,7 +276,7 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "mini"
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "random"
     for folder in build(out):
         print(folder)
     build_loras(out)

@@ -1,6 +1,6 @@
 """Build a small image classifier that calls a saturated red picture `nsfw`, and nothing else.
 
-    python weights/build_small_safety.py [OUT]        # default: weights/mini
+    python -m weights.build_small_safety [OUT]        # default: weights/random
 
 The folder is laid out like `Falconsai/nsfw_image_detection` and its model is a real
 ViTForImageClassification; its weights are not learned but set, so that tests have a picture that
@@ -108,5 +108,5 @@ def _feature(model: ViTForImageClassification, pixels: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "mini"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "random"
     print(build(target))

@@ -1,6 +1,6 @@
 """Build small four-step LoRA pairs with random weights, named as the published ones are.
 
-    python weights/small_loras.py [OUT]        # default: weights/mini
+    python -m weights.small_loras [OUT]        # default: weights/random
 
 `build_small.py` does this too. They are in lightx2v's layout and fit the small checkpoint's
 experts, so that the turbo endpoints run in tests and demos. They have distilled nothing.
@@ -53,4 +53,4 @@ def lora(generator: torch.Generator) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    build_loras(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "mini")
+    build_loras(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "random")

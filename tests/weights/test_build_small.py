@@ -28,8 +28,8 @@ def digests(folder):
 
 def test_building_twice_makes_the_same_bytes(weights, tmp_path):
     """A failing test is the same failing test on the next run."""
-    script = ROOT / "weights" / "build_small.py"
-    subprocess.run([sys.executable, script, tmp_path], check=True, capture_output=True)
+    build = [sys.executable, "-m", "weights.build_small", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
 
     for model in MODELS:
         assert digests(weights / model) == digests(tmp_path / model)

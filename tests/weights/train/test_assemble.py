@@ -1,0 +1,48 @@
+"""Trained parts become a checkpoint that the engine opens."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from wan_local.models.weights import find_checkpoint, small_checkpoint
+from weights.train.assemble import TRAINED, assemble
+from weights.train.corpus import KINDS
+
+T2V = TRAINED[0]
+
+
+@pytest.fixture
+def parts(weights, tmp_path):
+    """Parts as training leaves them: here those of the checkpoint with random weights."""
+    for component, part in T2V.parts.items():
+        shutil.copytree(weights / T2V.id / component, tmp_path / "out" / part)
+    (tmp_path / "out" / "vae21" / "last.safetensors").write_bytes(b"of an optimiser")
+    return tmp_path / "out"
+
+
+def test_the_parts_are_a_checkpoint_that_says_what_it_is(parts, tmp_path):
+    """It is found where the published one would be, and never taken for it."""
+    folder = assemble(T2V, parts, tmp_path / "mini")
+
+    assert folder == find_checkpoint(tmp_path / "mini", T2V.id)
+    assert "wan2.2-t2v-a14b-mini (trained on drawn shapes)" == small_checkpoint(folder).title
+    assert not (folder / "vae" / "last.safetensors").exists()
+
+
+def test_without_a_part_nothing_is_written(parts, tmp_path):
+    """Half a checkpoint fails in the middle of a job."""
+    shutil.rmtree(parts / "t2v_low")
+    with pytest.raises(FileNotFoundError, match="not trained yet: t2v_low"):
+        assemble(T2V, parts, tmp_path / "mini")
+
+    assert not (tmp_path / "mini").exists()
+
+
+def test_what_is_asked_for_is_generated_at_sizes_that_were_trained():
+    """A shape is a share of the picture: at another scale it would be one never seen."""
+    trained = {(kind.width, kind.height) for kind in KINDS["t2v"]}
+    wide_and_square = {size for size in T2V.sizes.values() if size[0] >= size[1]}
+
+    assert {(112, 64), (144, 80), (176, 96), (80, 80)} == wide_and_square & trained

@@ -1,0 +1,96 @@
+"""Put trained parts together into checkpoints in the diffusers layout.
+
+    python -m weights.train.assemble OUT [WEIGHTS]        # default: weights/mini
+
+OUT is where the other commands of `weights.train` left their parts, WEIGHTS a weights directory. A
+checkpoint whose parts are not all there is left out, and said to be. To add one, add a row to
+TRAINED.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from weights.build_small import SMALL, model_index, scheduler
+
+# What a checkpoint generates when a full size is asked for: the same shape at a seventh of each
+# side, on the VAE's grid. They are the sizes of `corpus.KINDS`: shapes it has seen.
+SIZES_OF_A14B = (
+    {"832x480": (112, 64), "1024x576": (144, 80), "1280x720": (176, 96)}
+    | {"624x624": (80, 80), "768x768": (80, 80), "960x960": (96, 96)}
+    | {"480x832": (64, 112), "576x1024": (80, 144), "720x1280": (96, 176)}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A checkpoint made of trained parts."""
+
+    id: str
+    parts: dict[str, str]
+    """Component -> where it is in OUT."""
+    sizes: dict[str, tuple[int, int]]
+
+
+TEXT = {"tokenizer": "text/tokenizer", "text_encoder": "text/text_encoder"}
+TRAINED = (
+    Trained(
+        id="wan2.2-t2v-a14b",
+        parts={
+            **TEXT,
+            "vae": "vae21",
+            "transformer": "t2v_high",
+            "transformer_2": "t2v_low",
+        },
+        sizes=SIZES_OF_A14B,
+    ),
+)
+
+
+def assemble(trained: Trained, out: Path, weights: Path) -> Path:
+    """Write one checkpoint into *weights* and return its folder.
+
+    Raises:
+        FileNotFoundError: A part was not trained yet; nothing was written.
+    """
+    if missing := [p for p in trained.parts.values() if not _files(out / p)]:
+        msg = f"{trained.id}: not trained yet: {', '.join(missing)}"
+        raise FileNotFoundError(msg)
+    folder = weights / trained.id
+    for component, part in trained.parts.items():
+        shutil.rmtree(folder / component, ignore_errors=True)
+        (folder / component).mkdir(parents=True)
+        for file in _files(out / part):
+            shutil.copyfile(file, folder / component / file.name)
+    small = next(row for row in SMALL if row.id == trained.id)
+    scheduler(small.shift).save_pretrained(folder / "scheduler")
+    title = f"{trained.id}-mini (trained on drawn shapes)"
+    _write_json(folder / "model_index.json", model_index(small))
+    _write_json(folder / "wan_local.json", {"title": title, "sizes": trained.sizes})
+    return folder
+
+
+def _files(part: Path) -> list[Path]:
+    """Return what a library left in *part*, without what training needs to go on."""
+    if (part / "tokenizer.json").exists():
+        return sorted(part.glob("*.json"))
+    weights = sorted(part.glob("*model*.safetensors"))
+    return [*weights, part / "config.json"] if weights else []
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    source = Path(sys.argv[1])
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent.parent / "mini"
+    for row in TRAINED:
+        try:
+            print(assemble(row, source, target))
+        except FileNotFoundError as missing:
+            print(missing)
