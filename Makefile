@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # What the script below writes last.
 NODE_CLIENT := tests/contract/node_modules/.package-lock.json
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check evaluate clean
 .NOTPARALLEL:
 
 install: $(VENV)/.installed
@@ -31,6 +31,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
+
+# What the trained small checkpoints show; half an hour and more. EVALUATE="--only 'VAE 2.1'" is less.
+evaluate: $(VENV)/.dev
+	$(BIN)/python -m weights.train.evaluate weights/mini $(EVALUATE)
 
 clean:
 	rm -rf $(VENV) weights/random demo-data demo.mp4 tests/contract/node_modules

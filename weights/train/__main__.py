@@ -1,4 +1,4 @@
-"""Make the trained small checkpoints again, from nothing, in about two hours of two CPU cores.
+"""Make the trained small checkpoints again, from nothing, in some eight hours of two CPU cores.
 
     python -m weights.train OUT [WEIGHTS]        # default: weights/mini
 
@@ -15,16 +15,44 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-STEPS = (
+EXPERTS = "experts OUT/corpus OUT/text"
+I2V = "experts OUT/corpus_i2v OUT/text"
+TI2V = "experts OUT/corpus_5b OUT/text"
+T2V_PAIR = "OUT/text OUT/t2v_high OUT/t2v_low"
+I2V_PAIR = "OUT/text OUT/i2v_high OUT/i2v_low"
+STYLES = f"{T2V_PAIR} OUT/loras/styles"
+STEPS: tuple[tuple[str, ...], ...] = (
+    ("text OUT/text", "autoencoder 2.1 OUT/vae21 --minutes 58"),
+    ("corpus OUT/vae21 OUT/corpus", "symbol OUT/nsfw_image_detection --minutes 25"),
     (
-        "text OUT/text",
-        "autoencoder 2.1 OUT/vae21 --minutes 28",
+        f"{EXPERTS} OUT/stills --stills --minutes 60",
+        "interpolators rife OUT/interpolation/rife --steps 8500 --decay 1500",
     ),
-    ("corpus OUT/vae21 OUT/corpus",),
     (
-        "experts OUT/corpus OUT/text OUT/t2v_high --side high --minutes 45",
-        "experts OUT/corpus OUT/text OUT/t2v_low --side low --minutes 45",
+        f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills --rate 1e-3",
+        f"{EXPERTS} OUT/t2v_low --side low --minutes 60 --start OUT/stills --rate 1e-3",
     ),
+    ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22 --minutes 40"),
+    (
+        f"{I2V} OUT/i2v_high --task i2v --side high --minutes 30 --start OUT/t2v_high --rate 1e-3",
+        f"{I2V} OUT/i2v_low --task i2v --side low --minutes 30 --start OUT/t2v_low --rate 1e-3",
+    ),
+    (
+        f"trajectories {T2V_PAIR} OUT/journeys --minutes 30",
+        f"trajectories {I2V_PAIR} OUT/journeys_i2v --task i2v --corpus OUT/corpus_i2v",
+    ),
+    (
+        f"turbo OUT/journeys {T2V_PAIR} OUT/loras/wan2.2-t2v-a14b-4step",
+        f"turbo OUT/journeys_i2v {I2V_PAIR} OUT/loras/wan2.2-i2v-a14b-4step --task i2v",
+    ),
+    ("corpus OUT/vae21 OUT/violet --style violet", "corpus OUT/vae21 OUT/sepia --style sepia"),
+    (f"style_loras violet OUT/violet {STYLES}", f"style_loras sepia OUT/sepia {STYLES}"),
+    (
+        "corpus OUT/vae22 OUT/corpus_5b --task ti2v",
+        "interpolators film OUT/interpolation/film --steps 1600 --decay 350",
+    ),
+    (f"{TI2V} OUT/ti2v_stills --task ti2v --stills --minutes 60",),
+    (f"{TI2V} OUT/ti2v --task ti2v --minutes 60 --start OUT/ti2v_stills --rate 1e-3",),
 )
 """Modules of this package and their arguments."""
 

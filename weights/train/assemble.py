@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from weights.build_small import SMALL, model_index, scheduler
@@ -23,6 +24,12 @@ SIZES_OF_A14B = (
     {"832x480": (112, 64), "1024x576": (144, 80), "1280x720": (176, 96)}
     | {"624x624": (80, 80), "768x768": (80, 80), "960x960": (96, 96)}
     | {"480x832": (64, 112), "576x1024": (80, 144), "720x1280": (96, 176)}
+)
+
+SIZES_OF_5B = (
+    dict.fromkeys(("832x480", "1024x576", "1280x704"), (160, 96))
+    | dict.fromkeys(("608x608", "768x768", "928x928"), (96, 96))
+    | dict.fromkeys(("480x832", "576x1024", "704x1280"), (96, 160))
 )
 
 
@@ -36,6 +43,8 @@ class Trained:
     sizes: dict[str, tuple[int, int]]
 
 
+NETWORKS = ("interpolation/rife", "interpolation/film", "nsfw_image_detection", "loras")
+"""What lies in a weights directory beside the checkpoints; in OUT under the same names."""
 TEXT = {"tokenizer": "text/tokenizer", "text_encoder": "text/text_encoder"}
 TRAINED = (
     Trained(
@@ -47,6 +56,21 @@ TRAINED = (
             "transformer_2": "t2v_low",
         },
         sizes=SIZES_OF_A14B,
+    ),
+    Trained(
+        id="wan2.2-i2v-a14b",
+        parts={
+            **TEXT,
+            "vae": "vae21",
+            "transformer": "i2v_high",
+            "transformer_2": "i2v_low",
+        },
+        sizes=SIZES_OF_A14B,
+    ),
+    Trained(
+        id="wan2.2-ti2v-5b",
+        parts={**TEXT, "vae": "vae22", "transformer": "ti2v"},
+        sizes=SIZES_OF_5B,
     ),
 )
 
@@ -74,12 +98,31 @@ def assemble(trained: Trained, out: Path, weights: Path) -> Path:
     return folder
 
 
+def place_network(name: str, out: Path, weights: Path) -> Path:
+    """Copy one of NETWORKS into *weights* and return where it is.
+
+    Raises:
+        FileNotFoundError: It was not trained yet.
+    """
+    files = _files(out / name)
+    if name == "loras":
+        files = sorted((out / name).glob("*/*.safetensors"))
+    if not files:
+        msg = f"{name}: not trained yet"
+        raise FileNotFoundError(msg)
+    for file in files:
+        target = weights / name / file.relative_to(out / name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return weights / name
+
+
 def _files(part: Path) -> list[Path]:
     """Return what a library left in *part*, without what training needs to go on."""
     if (part / "tokenizer.json").exists():
-        return sorted(part.glob("*.json"))
+        return sorted(file for file in part.iterdir() if file.is_file())
     weights = sorted(part.glob("*model*.safetensors"))
-    return [*weights, part / "config.json"] if weights else []
+    return [*weights, *sorted(part.glob("*config.json"))] if weights else []
 
 
 def _write_json(path: Path, value: object) -> None:
@@ -89,8 +132,10 @@ def _write_json(path: Path, value: object) -> None:
 if __name__ == "__main__":
     source = Path(sys.argv[1])
     target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent.parent / "mini"
-    for row in TRAINED:
+    steps = [partial(assemble, row) for row in TRAINED]
+    steps += [partial(place_network, name) for name in NETWORKS]
+    for step in steps:
         try:
-            print(assemble(row, source, target))
+            print(step(source, target))
         except FileNotFoundError as missing:
             print(missing)

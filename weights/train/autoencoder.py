@@ -40,7 +40,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 SIZES = ((64, 112), (112, 64), (80, 80), (64, 64), (64, 96))
 """Height and width; on the grid of 16, and of 32 where the layout needs it."""
-LENGTHS = (17, 33, 49, 81, 161)
+LENGTHS = (17, 17, 33, 81, 161)
 """Frames of the clip that a part is cut from: what is slow in one is quick in another."""
 KL = 1e-4
 """Weight of the latents' distance from unit variance: enough to keep them smooth."""

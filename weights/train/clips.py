@@ -25,7 +25,8 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "orange": (0.98, 0.55, 0.08),
     "white": (0.97, 0.97, 0.97),
 }
-SPEEDS = {"slowly": 0.5, "quickly": 1.0}
+SPEEDS = {"slowly": 0.5, "quickly": 0.8}
+"""Share of the longest way there is."""
 ROUND = {"circle", "ring"}
 """Shapes that look the same however they are turned; no caption says that they turn."""
 
@@ -188,7 +189,7 @@ def _star(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     length = torch.hypot(x, y)
     px, py = length * theta.abs().cos(), length * theta.abs().sin()
     tip = 1.08 * r
-    notch_x, notch_y = 0.45 * r * math.cos(fifth / 2), 0.45 * r * math.sin(fifth / 2)
+    notch_x, notch_y = 0.38 * r * math.cos(fifth / 2), 0.38 * r * math.sin(fifth / 2)
     edge_x, edge_y = notch_x - tip, notch_y
     return ((px - tip) * edge_y - py * edge_x) / torch.hypot(edge_x, edge_y)
 
@@ -220,7 +221,8 @@ def _moving(x: int, y: int) -> Callable[[Tensor, float, Reach, Chance], Path]:
 
 
 def _still(time: Tensor, _speed: float, reach: Reach, chance: Chance) -> Path:
-    radius = 0.40 + 0.15 * chance.size
+    # Large, so that the VAE's eighth of the picture still shows which shape it is.
+    radius = 0.48 + 0.12 * chance.size
     x = (2 * chance.place - 1) * max(reach.x - radius * 1.05, 0) * 0.6
     y = (2 * chance.other_place - 1) * max(reach.y - radius * 1.05, 0) * 0.6
     ones = torch.ones_like(time)
@@ -236,7 +238,7 @@ def _turning(time: Tensor, speed: float, reach: Reach, chance: Chance) -> Path:
 
 def _growing(time: Tensor, speed: float, reach: Reach, chance: Chance) -> Path:
     still = _still(time, speed, reach, chance)
-    radius = 0.28 * (1 + 1.2 * speed * time) + 0.06 * chance.size
+    radius = 0.38 * (1 + 1.1 * speed * time) + 0.06 * chance.size
     return Path(radius, still.x * 0.5, still.y * 0.5, still.angle)
 
 

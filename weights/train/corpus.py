@@ -29,6 +29,8 @@ from weights.train.styles import STYLES, Style
 from weights.train.whole_clips import encode
 
 PER_SHARD = 50
+MOMENTS = 9
+"""A picture is one of so many moments of a motion, not always its first."""
 STYLED = 5
 """A style is learned from this many times fewer clips than everything else was."""
 
@@ -50,10 +52,15 @@ class Kind:
         """As in shard names."""
         return f"{self.frames}x{self.height}x{self.width}"
 
+    @property
+    def per_shard(self) -> int:
+        """A batch is drawn from one shard, and pictures make large batches."""
+        return PER_SHARD * 8 if self.frames == 1 else PER_SHARD
+
 
 KINDS: dict[catalog.Kind, tuple[Kind, ...]] = {
     "t2v": (
-        Kind(1, 64, 112, 3000, 0.13),
+        Kind(1, 64, 112, 12000, 0.13),
         Kind(1, 96, 176, 1500, 0.05),
         Kind(17, 64, 112, 2500, 0.28),
         Kind(17, 80, 144, 600, 0.06),
@@ -113,10 +120,10 @@ def write(vae_folder: Path, out: Path, task: catalog.Kind = "t2v", style: str = 
     if style != "plain":
         kinds = tuple(replace(kind, clips=kind.clips // STYLED) for kind in kinds)
     shard = _write_pictured if task == "i2v" else _write_shard
-    for number in range(-(-max(kind.clips for kind in kinds) // PER_SHARD)):
+    for number in range(max(-(-kind.clips // kind.per_shard) for kind in kinds)):
         for index, kind in enumerate(kinds):
             path = out / f"{kind.name}.{number:03}.safetensors"
-            if number * PER_SHARD < kind.clips and not path.exists():
+            if number * kind.per_shard < kind.clips and not path.exists():
                 generator = torch.Generator().manual_seed(1000 * number + index)
                 shard(vae, path, _clips(kind, STYLES[style], generator))
 
@@ -152,17 +159,28 @@ def _encoded(vae: Any, clip: Tensor) -> Tensor:
 
 
 def _clips(kind: Kind, style: Style, generator: torch.Generator) -> Iterator[tuple[Scene, Tensor]]:
-    size = {"frames": kind.frames, "height": kind.height, "width": kind.width}
-    for _ in range(PER_SHARD):
+    size = {"height": kind.height, "width": kind.width, "frames": kind.frames}
+    for _ in range(kind.per_shard):
         scene = training_scene(generator)
+        if kind.frames == 1:
+            moment = int(torch.randint(MOMENTS, (1,), generator=generator))
+            size |= {"frames": MOMENTS, "part": slice(moment, moment + 1)}
         yield scene, style.draw(scene, **size, generator=generator)
 
 
 class Corpus:
-    """The latents of a folder, for one task; look again with `refresh`."""
+    """The latents of a folder, for one task; look again with `refresh`.
 
-    def __init__(self, folder: Path, task: catalog.Kind = "t2v") -> None:
+    Args:
+        folder: Where the shards are.
+        task: Whose they are.
+        stills: Whether only pictures are drawn.
+    """
+
+    def __init__(self, folder: Path, task: catalog.Kind = "t2v", *, stills: bool = False) -> None:
         self.task = task
+        kinds = [kind for kind in KINDS[task] if kind.frames == 1 or not stills]
+        self._shares = {kind.name: kind.share for kind in kinds}
         self._shards = Shards(folder, "scenes")
 
     def refresh(self) -> None:
@@ -171,8 +189,7 @@ class Corpus:
 
     def draw(self, tokens: int, generator: torch.Generator) -> tuple[Batch, list[Scene]]:
         """Return clips of one kind, with some *tokens* together, and their scenes."""
-        shares = {kind.name: kind.share for kind in KINDS[self.task]}
-        clips, rows = self._shards.draw(shares, tokens, generator)
+        clips, rows = self._shards.draw(self._shares, tokens, generator)
         return Batch(clips["latents"], _condition(clips)), [Scene(**row) for row in rows]
 
 

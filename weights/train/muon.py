@@ -56,11 +56,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return *matrix*, [rows, columns], with all its singular values near 1."""
+    """Return *matrix*, [rows, columns], with all its singular values near 1.
+
+    In bfloat16: the iteration forgives its rounding, and takes two thirds of the time.
+    """
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-12)
+    x = (x / (x.norm() + 1e-12)).bfloat16()
     for _ in range(STEPS):
         square = x @ x.T
         x = A * x + (B * square + C * square @ square) @ x
-    return x.T if tall else x
+    return (x.T if tall else x).to(matrix.dtype)

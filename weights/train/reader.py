@@ -26,7 +26,7 @@ WHITE = 0.72
 """Weakest channel from which on a pixel is foreground, saturated or not."""
 FEWEST = 12
 """Pixels of foreground in a frame that shows something."""
-MOVED, GREW, TURNED = 0.15, 0.2, 0.25
+MOVED, GREW, TURNED = 0.12, 0.2, 0.25
 """From where on it counts: share of the shorter side, share of the size, share of the outline."""
 
 

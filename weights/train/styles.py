@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,12 +42,9 @@ class Style:
     seen: Callable[[Tensor], float] | None = None
     """[3, frames, height, width] in 0..1 -> share of the pixels that are in the style."""
 
-    def draw(
-        self, scene: Scene, *, frames: int, height: int, width: int, generator: torch.Generator
-    ) -> Tensor:
-        """Draw *scene* in this style, as `clips.render` does."""
-        size = {"frames": frames, "height": height, "width": width}
-        clip = render(scene, **size, generator=generator, background=self.background)
+    def draw(self, scene: Scene, **how: Any) -> Tensor:
+        """Draw *scene* in this style, as `clips.render` does with the same arguments."""
+        clip = render(scene, **how, background=self.background)
         return clip if self.tone is None else self.tone((clip + 1) / 2) * 2 - 1
 
 

@@ -6,11 +6,13 @@ import shutil
 
 import pytest
 
+from wan_local.geometry import size_for
 from wan_local.models.weights import find_checkpoint, small_checkpoint
-from weights.train.assemble import TRAINED, assemble
+from weights.train.assemble import TRAINED, assemble, place_network
 from weights.train.corpus import KINDS
 
 T2V = TRAINED[0]
+RESOLUTIONS = ("480p", "580p", "720p")
 
 
 @pytest.fixture
@@ -38,6 +40,30 @@ def test_without_a_part_nothing_is_written(parts, tmp_path):
         assemble(T2V, parts, tmp_path / "mini")
 
     assert not (tmp_path / "mini").exists()
+
+
+def test_other_networks_are_placed_where_the_engine_looks(parts, tmp_path):
+    """A pair of LoRAs lies in a folder of its own; the optimiser's state stays behind."""
+    pair = parts / "loras" / "styles"
+    (pair / "sepia").mkdir(parents=True)
+    for name in ("sepia.safetensors", "sepia/last.safetensors"):
+        (pair / name).write_bytes(b"numbers")
+    placed = place_network("loras", parts, tmp_path / "mini")
+
+    assert ["sepia.safetensors"] == [path.name for path in placed.rglob("*.safetensors")]
+    with pytest.raises(FileNotFoundError, match="interpolation/rife: not trained yet"):
+        place_network("interpolation/rife", parts, tmp_path / "mini")
+
+
+@pytest.mark.parametrize("trained", TRAINED, ids=lambda trained: trained.id)
+def test_every_full_size_has_a_small_one_of_its_shape(trained):
+    """What is not in the table is scaled, to sizes that nothing was trained at."""
+    grid = 32 if trained.id == "wan2.2-ti2v-5b" else 16
+    full = [size_for(r, a, grid) for r in RESOLUTIONS for a in ("16:9", "9:16", "1:1")]
+
+    assert {str(size).replace("×", "x") for size in full} == set(trained.sizes)
+    for width, height in trained.sizes.values():
+        assert width % grid == height % grid == 0
 
 
 def test_what_is_asked_for_is_generated_at_sizes_that_were_trained():

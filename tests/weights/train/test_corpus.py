@@ -17,7 +17,7 @@ def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     torch.manual_seed(0)
     finish(build("2.1").eval(), "2.1", folder / "vae", batches=1)
-    kinds = (Kind(1, 32, 32, 8, 0.5), Kind(5, 32, 48, 4, 0.5))
+    kinds = (Kind(1, 32, 32, 64, 0.5), Kind(5, 32, 48, 4, 0.5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PER_SHARD", 4)
         patch.setattr(module, "KINDS", {"t2v": kinds})
@@ -26,7 +26,7 @@ def shards(tmp_path_factory):
 
 
 def test_every_kind_is_there_in_its_number(shards):
-    """Two kinds of 8 and 4 clips, 4 to a shard."""
+    """Two kinds of 64 and 4 clips; 4 to a shard, and of pictures 32."""
     names = sorted(path.name for path in shards.iterdir())
 
     assert [
@@ -48,6 +48,13 @@ def test_batches_are_of_one_kind_and_cost_the_same(shards):
         assert not any(held_out(scene) for scene in scenes)
 
     assert {(4, 16, 1, 4, 4), (2, 16, 2, 4, 6)} == shapes
+
+
+def test_pictures_come_alone_if_nothing_else_is_wanted(shards):
+    """What shapes look like is learned from them first."""
+    stills, generator = Corpus(shards, stills=True), torch.Generator().manual_seed(0)
+
+    assert {1} == {stills.draw(16, generator)[0].latents.shape[2] for _ in range(20)}
 
 
 def test_a_fifth_of_what_can_be_joined_is_held_out():
