@@ -50,8 +50,9 @@ def test_a_process_that_falls_silent_is_given_up(tmp_path):
     with Conversation(path, MediaLimits(silence=0.2), frames=True) as conversation:
         [child] = processes() - before
         os.kill(child, signal.SIGSTOP)
+        # It may have said some of it before it was stopped; the pipe does not hold all frames.
         with pytest.raises(BadMedia, match="within 0 seconds"):
-            conversation.info()
+            list(conversation.frames(conversation.info().size))
 
     assert before == processes()
 
