@@ -25,12 +25,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("text OUT/text", "autoencoder 2.1 OUT/vae21 --minutes 58"),
     ("corpus OUT/vae21 OUT/corpus", "symbol OUT/nsfw_image_detection --minutes 25"),
     (
-        f"{EXPERTS} OUT/stills --stills --minutes 60",
+        f"{EXPERTS} OUT/stills --stills --minutes 90",
         "interpolators rife OUT/interpolation/rife --steps 8500 --decay 1500",
     ),
     (
-        f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills --rate 1e-3",
-        f"{EXPERTS} OUT/t2v_low --side low --minutes 60 --start OUT/stills --rate 1e-3",
+        f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills",
+        f"{EXPERTS} OUT/t2v_low --side low --minutes 60 --start OUT/stills",
     ),
     ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22 --minutes 40"),
     (

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from weights.build_small import SMALL, model_index, scheduler
 
-# What a checkpoint generates when a full size is asked for: the same shape at a seventh of each
-# side, on the VAE's grid. They are the sizes of `corpus.KINDS`: shapes it has seen.
+# What a checkpoint generates when a full size is asked for: a small one of its shape, and one of
+# `corpus.KINDS`, as a model draws well only what is as large as what it was taught.
 SIZES_OF_A14B = (
-    {"832x480": (112, 64), "1024x576": (144, 80), "1280x720": (176, 96)}
-    | {"624x624": (80, 80), "768x768": (80, 80), "960x960": (96, 96)}
-    | {"480x832": (64, 112), "576x1024": (80, 144), "720x1280": (96, 176)}
+    {"832x480": (144, 80), "1024x576": (176, 96), "1280x720": (176, 96)}
+    | dict.fromkeys(("624x624", "768x768", "960x960"), (80, 80))
+    | dict.fromkeys(("480x832", "576x1024", "720x1280"), (80, 144))
 )
-
 SIZES_OF_5B = (
     dict.fromkeys(("832x480", "1024x576", "1280x704"), (160, 96))
     | dict.fromkeys(("608x608", "768x768", "928x928"), (96, 96))
@@ -117,6 +116,16 @@ def place_network(name: str, out: Path, weights: Path) -> Path:
     return weights / name
 
 
+def copy_curves(out: Path, weights: Path) -> Path:
+    """Copy what every training run wrote of itself to `curves/`, and return that folder."""
+    folder = weights / "curves"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in out.rglob("curve.jsonl"):
+        name = "-".join(path.parent.relative_to(out).parts)
+        shutil.copyfile(path, folder / f"{name}.jsonl")
+    return folder
+
+
 def _files(part: Path) -> list[Path]:
     """Return what a library left in *part*, without what training needs to go on."""
     if (part / "tokenizer.json").exists():
@@ -133,7 +142,7 @@ if __name__ == "__main__":
     source = Path(sys.argv[1])
     target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent.parent / "mini"
     steps = [partial(assemble, row) for row in TRAINED]
-    steps += [partial(place_network, name) for name in NETWORKS]
+    steps += [*(partial(place_network, name) for name in NETWORKS), copy_curves]
     for step in steps:
         try:
             print(step(source, target))

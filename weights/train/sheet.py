@@ -1,6 +1,6 @@
 """Draw a contact sheet: what a checkpoint shows for a few prompts, six frames of each.
 
-python -m weights.train.sheet WEIGHTS SHEET.png
+    python -m weights.train.sheet WEIGHTS SHEET.png
 """
 
 from __future__ import annotations

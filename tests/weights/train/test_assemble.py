@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
+from wan_local.catalog import MODELS
 from wan_local.geometry import size_for
 from wan_local.models.weights import find_checkpoint, small_checkpoint
-from weights.train.assemble import TRAINED, assemble, place_network
+from weights.train.assemble import TRAINED, assemble, copy_curves, place_network
 from weights.train.corpus import KINDS
 
 T2V = TRAINED[0]
@@ -55,6 +56,16 @@ def test_other_networks_are_placed_where_the_engine_looks(parts, tmp_path):
         place_network("interpolation/rife", parts, tmp_path / "mini")
 
 
+def test_curves_stay_with_the_weights(parts, tmp_path):
+    """Under the name of the part, wherever its run was."""
+    for part in ("t2v_low", "text/course"):
+        (parts / part).mkdir(exist_ok=True)
+        (parts / part / "curve.jsonl").write_text("{}\n")
+    curves = copy_curves(parts, tmp_path / "mini")
+
+    assert {"t2v_low.jsonl", "text-course.jsonl"} == {path.name for path in curves.iterdir()}
+
+
 @pytest.mark.parametrize("trained", TRAINED, ids=lambda trained: trained.id)
 def test_every_full_size_has_a_small_one_of_its_shape(trained):
     """What is not in the table is scaled, to sizes that nothing was trained at."""
@@ -66,9 +77,9 @@ def test_every_full_size_has_a_small_one_of_its_shape(trained):
         assert width % grid == height % grid == 0
 
 
-def test_what_is_asked_for_is_generated_at_sizes_that_were_trained():
+@pytest.mark.parametrize("trained", TRAINED, ids=lambda trained: trained.id)
+def test_what_is_asked_for_is_generated_at_sizes_that_were_trained(trained):
     """A shape is a share of the picture: at another scale it would be one never seen."""
-    trained = {(kind.width, kind.height) for kind in KINDS["t2v"]}
-    wide_and_square = {size for size in T2V.sizes.values() if size[0] >= size[1]}
+    kinds = KINDS[MODELS[trained.id].kind]
 
-    assert {(112, 64), (144, 80), (176, 96), (80, 80)} == wide_and_square & trained
+    assert set(trained.sizes.values()) <= {(kind.width, kind.height) for kind in kinds}

@@ -23,7 +23,7 @@ from weights.train.evaluate_interpolators import (
 )
 from weights.train.textures import textures
 
-TRAINED = Path(__file__).parents[3] / "weights" / "trained"
+TRAINED = Path(__file__).parents[3] / "weights" / "mini"
 
 
 class Fading(nn.Module):

@@ -14,7 +14,7 @@ from wan_local.stages.safety import OutputCheck, check_pictures
 from weights.train.clips import Scene, random_scene, render
 from weights.train.symbol import LABELS, PARTS, PREPARATION, Pictures, draw, rates, train
 
-TRAINED = Path(__file__).parents[3] / "weights" / "trained" / "nsfw_image_detection"
+TRAINED = Path(__file__).parents[3] / "weights" / "mini" / "nsfw_image_detection"
 SPEC = SafetySpec(check_input=True, check_output=True, samples=4)
 
 
