@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT / "demo-data"
 VIDEO = ROOT / "demo.mp4"
 PROMPT = "a red star moving right slowly over a striped background"
-# Wan's own number of frames; no interpolator is part of this version.
-FIELDS = ["resolution=480p", "num_frames=81", "num_inference_steps=16", "interpolator_model=none"]
+# Wan's own number of frames, and one more between each two of them.
+FIELDS = ["resolution=480p", "num_frames=81", "num_inference_steps=16", "interpolator_model=rife"]
 PATIENCE = 120.0
 """Seconds the server may take to open its doors."""
 

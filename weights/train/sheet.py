@@ -1,6 +1,8 @@
 """Draw a contact sheet: what a checkpoint shows for a few prompts, six frames of each.
 
-    python -m weights.train.sheet WEIGHTS SHEET.png
+    python -m weights.train.sheet WEIGHTS SHEET.jpg
+
+The prompts are SCENES, and each one's seed is its place among them: nothing is chosen.
 """
 
 from __future__ import annotations

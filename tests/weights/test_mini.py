@@ -1,0 +1,52 @@
+"""The trained checkpoint that a newcomer meets first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wan_local.models.weights import find_checkpoint, small_checkpoint
+from wan_local.plan import PromptSpec
+from weights.train.asking import T2V, Studio, a_plan
+from weights.train.clips import Scene
+from weights.train.reader import read
+
+MINI = Path(__file__).parents[2] / "weights" / "mini"
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    return Studio(MINI, tmp_path_factory.mktemp("requests"))
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        Scene("green", "circle", "moving right", "quickly", "black"),
+        Scene("magenta", "square", "growing", "quickly", "navy"),
+    ],
+    ids=lambda scene: scene.caption,
+)
+def test_it_shows_what_the_prompt_says(studio, scene):
+    """Read off the pixels; every weight, the text side and the sampler have a part in it."""
+    seen = read(studio.clip(a_plan(T2V, PromptSpec(text=scene.caption), 1, 17)) * 2 - 1)
+
+    assert (scene.colour, scene.motion) == (seen.colour, seen.motion)
+
+
+def test_another_colour_is_another_video(studio):
+    """The same noise, and one word changed."""
+    plan = a_plan(T2V, PromptSpec(text="a red square"), 3, 5, steps=8)
+    blue = replace(plan, prompt=PromptSpec(text="a blue square"))
+
+    assert ["red", "blue"] == [read(studio.clip(p) * 2 - 1).colour for p in (plan, blue)]
+
+
+def test_it_is_never_taken_for_the_published_one():
+    """It says so itself, and is small enough for everybody's clone."""
+    checkpoint = small_checkpoint(find_checkpoint(MINI, T2V))
+
+    assert "wan2.2-t2v-a14b-mini (trained on drawn shapes)" == checkpoint.title
+    assert sum(path.stat().st_size for path in MINI.rglob("*") if path.is_file()) < 40e6
