@@ -2,8 +2,8 @@
 
     python -m benchmarks.chaos [--gpu-kills 20] [--server-kills 20] [--seed 1]
 
-Needs the small checkpoint (python -m weights.build_small). Starts `wan-local serve` on the CPU;
-four clients submit with an Idempotency-Key, retry until they are answered, and fetch what they get.
+Starts `wan-local serve` on the CPU; four clients submit with an Idempotency-Key, retry until they
+are answered, and fetch what they get.
 Each kill is a kill -9 at a random moment while a job is in progress, and a killed server is started
 again. In the end every acknowledged job must have succeeded once, its video must be whole, and
 nothing else may be there. Exits with 1 if not. Prints a table and writes
@@ -107,7 +107,7 @@ class Server:
 
     def start(self) -> None:
         """Start it; clients find out by themselves when it answers."""
-        flags = ["--data-dir", self.data, "--weights-dir", ROOT / "weights" / "random"]
+        flags = ["--data-dir", self.data, "--weights-dir", ROOT / "weights" / "mini"]
         flags += ["--device", "cpu", "--port", str(self._port)]
         environment = os.environ | {
             "WAN_LOCAL_ENGINE": self._order.engine,

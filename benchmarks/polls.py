@@ -2,7 +2,7 @@
 
     python -m benchmarks.polls [--polls 5000] [--submits 2000]
 
-Needs `make install` and the small checkpoint (python -m weights.build_small). Starts `wan-local
+Needs `make install`. Starts `wan-local
 serve` with an engine that never ends a job, fills the queue, and asks over kept-alive connections
 on loopback: one, which pays for a wake-up of every thread on the way with each request, and 64 at
 once, as a server with many waiting clients sees them. The CPU time is the server process's own,
@@ -170,7 +170,7 @@ def server(folder: Path) -> Iterator[tuple[int, int]]:
     """Run a server with the endless engine; yields its process id and its port."""
     ready = folder / "ready.json"
     # The checkpoint is looked for at submission; the endless engine never opens it.
-    weights = ROOT / "weights" / "random"
+    weights = ROOT / "weights" / "mini"
     flags = ["--data-dir", folder, "--weights-dir", weights, "--device", "cpu"]
     flags += ["--port", "0", "--ready-file", ready]
     environment = os.environ | {"WAN_LOCAL_ENGINE": "benchmarks.polls:endless_engine"}
