@@ -14,7 +14,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,8 @@ from weights.train.measures import CHANCE, CLIPS, RATES, Measure, Result, of_sty
 
 def evaluate(
     studio: Studio, measures: dict[str, Measure], names: Iterable[str], count: int, frames: int
-) -> dict[str, Result]:
-    """Return the numbers of the *measures* called *names*, and print them as they come."""
-    table: dict[str, Result] = {}
+) -> Iterator[tuple[str, Result]]:
+    """Print the numbers of the *measures* called *names*, and yield each as it comes."""
     for name in measures:
         if name not in names:
             continue
@@ -39,12 +38,12 @@ def evaluate(
         except (WeightsMissing, BadCheckpoint, FileNotFoundError) as error:
             print(f"{name}: left out: {error}", flush=True)
             continue
-        table[name] = {
+        rounded = {
             key: round(value, 3) if isinstance(value, float) else value
             for key, value in found.items()
         }
-        print(f"{name}: {table[name]}  {time.perf_counter() - started:.0f} s", flush=True)
-    return table
+        print(f"{name}: {rounded}  {time.perf_counter() - started:.0f} s", flush=True)
+        yield name, rounded
 
 
 def machine() -> str:
@@ -80,12 +79,22 @@ def main(arguments: list[str] | None = None) -> None:
             "prompts": flags.prompts,
             "clips": flags.clips,
             "frames": flags.frames,
-            "rates": {"chance": chance}
-            | evaluate(studio, RATES, names, flags.prompts, flags.frames),
-            "measures": evaluate(studio, clips, names, flags.clips, flags.frames),
+            "rates": {"chance": chance},
+            "measures": {},
         }
-    if flags.out:
-        flags.out.write_text(json.dumps(results, indent=2) + "\n")
+        for table, measures, count in (
+            ("rates", RATES, flags.prompts),
+            ("measures", clips, flags.clips),
+        ):
+            for name, found in evaluate(studio, measures, names, count, flags.frames):
+                results[table][name] = found
+                _keep(results, flags.out)
+
+
+def _keep(results: dict[str, Any], path: Path | None) -> None:
+    """Write what there is so far: it outlasts an interruption."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
