@@ -1,10 +1,10 @@
-"""Make the trained small checkpoints again, from nothing, in some eight hours of two CPU cores.
+"""Make the trained small checkpoints again, from nothing, in eight hours and more of two cores.
 
     python -m weights.train OUT [WEIGHTS]        # default: weights/mini
 
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
-so this one may be interrupted and started again; what is finished is passed over. Steps of one row
-run beside one another, a core each.
+so this one may be interrupted and started again: what is finished ends at once, but trajectories,
+of which every call gathers more. Steps of one row run beside one another, a core each.
 """
 
 from __future__ import annotations
