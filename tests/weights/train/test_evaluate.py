@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from weights.train import asking
+from weights.train import asking, measures
 from weights.train.evaluate import main
 
 
@@ -22,6 +22,21 @@ def test_results_are_written_and_what_is_not_there_is_said(weights, tmp_path, mo
     assert {"VAE 2.1"} == results["measures"].keys()
     assert results["machine"]
     assert "LoRA sepia: left out" in capsys.readouterr().out
+
+
+def test_what_was_measured_outlasts_an_interruption(weights, tmp_path, monkeypatch):
+    """A row takes ten minutes, and there are eleven."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(measures.RATES, "20 steps", lambda *_: {"colour": 0.5})
+    monkeypatch.setitem(measures.RATES, "no guidance", interrupted)
+    out = tmp_path / "results.json"
+    with pytest.raises(KeyboardInterrupt):
+        main([str(weights), "--only", "20 steps", "no guidance", "--out", str(out)])
+
+    assert {"colour": 0.5} == json.loads(out.read_text())["rates"]["20 steps"]
 
 
 def test_a_measure_that_does_not_exist_is_refused(tmp_path, capsys):
