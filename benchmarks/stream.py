@@ -66,7 +66,10 @@ def main() -> None:
         for side in flags.sides:
             command = [sys.executable, "-m", "benchmarks.stream", *options]
             ended = subprocess.run(
-                [*command, "--case", side, str(frames)], check=True, capture_output=True, text=True
+                [*command, "--case", side, str(frames)],
+                check=True,
+                stdout=subprocess.PIPE,  # what goes wrong is to be read on stderr
+                text=True,
             )
             cases.append(json.loads(ended.stdout.splitlines()[-1]))
             print(cases[-1], flush=True)
