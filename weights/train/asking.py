@@ -28,7 +28,7 @@ from weights.train.corpus import held_out
 T2V, I2V, TI2V = "wan2.2-t2v-a14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b"
 STEPS = 20
 GUIDANCE = {T2V: (3.5, 4.0), I2V: (3.5, 3.5), TI2V: (3.5, 3.5)}
-SIZES = {T2V: Size(176, 96), I2V: Size(176, 96), TI2V: Size(160, 96)}
+SIZES = {T2V: Size(176, 96), I2V: Size(176, 96), TI2V: Size(352, 192)}
 """What a request for 720p gets."""
 TURBO: dict[str, Any] = {
     "steps": 4,

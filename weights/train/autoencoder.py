@@ -38,8 +38,11 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         "latents_std": [1.0] * 48,
     },
 }
-SIZES = ((64, 112), (112, 64), (80, 80), (64, 64), (64, 96))
-"""Height and width; on the grid of 16, and of 32 where the layout needs it."""
+SIZES = {
+    "2.1": ((64, 112), (112, 64), (80, 80), (64, 64), (64, 96)),
+    "2.2": ((64, 96), (96, 64), (96, 96), (96, 160), (160, 96)),
+}
+"""Height and width, by layout: on the grid of 16, or of 32."""
 LENGTHS = (17, 17, 33, 81, 161)
 """Frames of the clip that a part is cut from: what is slow in one is quick in another."""
 KL = 1e-4
@@ -67,7 +70,7 @@ def build(layout: str) -> Any:
 
 def batch(layout: str, generator: torch.Generator, *, clips: int, frames: int) -> Tensor:
     """Draw parts of clips, [clips, 3, frames, height, width]."""
-    sizes = [s for s in SIZES if layout == "2.1" or not (s[0] % 32 or s[1] % 32)]
+    sizes = SIZES[layout]
     height, width = sizes[int(torch.randint(len(sizes), (1,), generator=generator))]
     drawn = []
     for _ in range(clips):

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = flags.only or [*RATES, *clips]
     if unknown := set(names) - {*RATES, *clips}:
         parser.error(f"no measure is called {unknown.pop()!r}; there are {[*RATES, *clips]}")
-    chance = {name: round(share, 3) for name, share in CHANCE.items()}
+    chance = {name: round(share, 4) for name, share in CHANCE.items()}
     print("chance:", chance, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio(flags.weights, Path(folder))

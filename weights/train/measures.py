@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,8 @@ from weights.train.styles import STYLES
 
 Result = dict[str, float | bool]
 CHANCE = {"colour": 1 / len(COLOURS), "shape": 1 / len(SHAPES), "motion": 1 / len(MOTIONS)}
+ALL = "all three"
+CHANCE[ALL] = math.prod(CHANCE.values())
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -44,7 +47,7 @@ def psnr(seen: Tensor, true: Tensor) -> float:
 
 
 def rates(studio: Studio, count: int, frames: int, model: str = T2V, **changes: Any) -> Result:
-    """Return how often the reader sees what the caption said, by attribute."""
+    """Return how often the reader sees what the caption said, by attribute and in all."""
     return _rates(
         studio, count, lambda scene, seed: a_plan(model, _said(scene), seed, frames, **changes)
     )
@@ -74,8 +77,9 @@ def _rates(studio: Studio, count: int, plan: Callable[[Scene, int], VideoPlan]) 
     right = dict.fromkeys(CHANCE, 0)
     for index, scene in enumerate(scenes(count)):
         seen = read(studio.clip(plan(scene, index)) * 2 - 1)
-        for name in right:
-            right[name] += getattr(seen, name) == getattr(scene, name)
+        found = {n: getattr(seen, n) == getattr(scene, n) for n in CHANCE if n != ALL}
+        for name, hit in (found | {ALL: all(found.values())}).items():
+            right[name] += hit
     return {name: hits / count for name, hits in right.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,6 +27,12 @@ SHAPE: dict[str, Any] = {
     "qk_norm": "rms_norm_across_heads",
     "rope_max_seq_len": 128,
 }
+SHAPE_OF_5B: dict[str, Any] = SHAPE | {
+    "num_attention_heads": 8,
+    "ffn_dim": 384,
+    "num_layers": 4,
+}
+"""A token of the 5B kind has 192 numbers, and less than them would not carry its noise through."""
 LONG = 300
 """Tokens of a clip from which on torch's fused attention is the quicker one."""
 
@@ -73,9 +80,9 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
 
 
-def build(in_channels: int = 16, out_channels: int = 16) -> Any:
+def build(in_channels: int = 16, out_channels: int = 16, shape: Mapping[str, Any] = SHAPE) -> Any:
     """Return a fresh transformer whose blocks change nothing yet."""
-    model = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **SHAPE)
+    model = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **shape)
     with torch.no_grad():
         embedder = model.condition_embedder
         embedder.time_proj.weight.mul_(0.1)
