@@ -1,13 +1,17 @@
 """Train a small Wan VAE on captioned clips.
 
-    python -m weights.train.autoencoder 2.1 OUT --minutes 25
+    python -m weights.train.autoencoder 2.1 OUT --minutes 58
+    python -m weights.train.autoencoder 2.1 OUT2 --minutes 30 --decoder-of OUT
 
-Stops and goes on where it stopped; the same seed on the same machine sees the same clips.
+Stops and goes on where it stopped; the same seed on the same machine sees the same clips. The
+second teaches a finished VAE's decoder the sizes at which it is used, and leaves its encoder and so
+its latents as they are: what was trained on those stays right.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +44,20 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 SIZES = {
     "2.1": ((64, 112), (112, 64), (80, 80), (64, 64), (64, 96)),
-    "2.2": ((64, 96), (96, 64), (96, 96), (96, 160), (160, 96)),
+    "2.2": ((64, 96), (96, 96), (96, 160), (160, 96), (160, 160), (160, 288)),
 }
 """Height and width, by layout: on the grid of 16, or of 32."""
+SIZES_IN_USE = {
+    "2.1": ((96, 176), (80, 144), (144, 80), (80, 80)),
+    "2.2": ((192, 352), (160, 288), (288, 160), (160, 160)),
+}
+"""Of what checkpoints generate (`assemble.py`)."""
+LARGE = 20000
+"""Pixels of a frame from which on a batch of clips is one."""
 LENGTHS = (17, 17, 33, 81, 161)
 """Frames of the clip that a part is cut from: what is slow in one is quick in another."""
+MATRICES = 20 / 3
+"""How much faster matrices are learned by Muon than the rest by AdamW."""
 KL = 1e-4
 """Weight of the latents' distance from unit variance: enough to keep them smooth."""
 
@@ -68,10 +81,13 @@ def build(layout: str) -> Any:
     return vae
 
 
-def batch(layout: str, generator: torch.Generator, *, clips: int, frames: int) -> Tensor:
-    """Draw parts of clips, [clips, 3, frames, height, width]."""
-    sizes = SIZES[layout]
+def batch(
+    sizes: Sequence[tuple[int, int]], generator: torch.Generator, *, clips: int, frames: int
+) -> Tensor:
+    """Draw parts of *clips*, [clips, 3, frames, height, width], or of one if they are large."""
     height, width = sizes[int(torch.randint(len(sizes), (1,), generator=generator))]
+    if frames > 1 and height * width > LARGE:
+        clips = 1
     drawn = []
     for _ in range(clips):
         whole = LENGTHS[int(torch.randint(len(LENGTHS), (1,), generator=generator))]
@@ -115,22 +131,42 @@ def train(layout: str, out: Path, minutes: float, seed: int = 0) -> None:
         early = course.done < 0.15
         # Pictures first: they are cheap, and a clip is mostly a picture that moves.
         if early and step % 8:
-            clips = batch(layout, generator, clips=8, frames=1)
+            clips = batch(SIZES[layout], generator, clips=8, frames=1)
         else:
-            clips = batch(layout, generator, clips=2, frames=17 if step % 2 else 9)
+            clips = batch(SIZES[layout], generator, clips=2, frames=_long(step))
         loss, quality = loss_of(vae, clips, generator)
         course.learn(loss, psnr=quality)
     finish(course.average(), layout, out)
+
+
+def train_decoder(
+    layout: str, finished: Path, out: Path, minutes: float, seed: int = 1, rate: float = 1e-3
+) -> None:
+    """Train the decoder of the VAE in *finished* at the sizes in use, and write both to *out*."""
+    torch.manual_seed(seed)
+    torch.set_flush_denormal(True)
+    vae = AutoencoderKLWan.from_pretrained(finished, torch_dtype=torch.float32)
+    for part in (vae.encoder, vae.quant_conv):
+        part.requires_grad_(requires_grad=False)
+    course = Course(vae, out, minutes=minutes, rate=rate, seed=seed, matrix_rate=rate * MATRICES)
+    sizes, generator = SIZES_IN_USE[layout], course.generator
+    for step in course:
+        clips = batch(sizes, generator, clips=2, frames=_long(step))
+        loss, quality = loss_of(vae, clips, generator)
+        course.learn(loss, psnr=quality)
+    course.average().half().save_pretrained(out)
+
+
+def _long(step: int) -> int:
+    return 17 if step % 2 else 9
 
 
 @torch.inference_mode()
 def finish(vae: Any, layout: str, out: Path, batches: int = 12) -> None:
     """Measure the latents' mean and scale, and write the VAE in half precision."""
     generator = torch.Generator().manual_seed(1)
-    seen = [
-        encode(vae, batch(layout, generator, clips=8, frames=17))[0].transpose(0, 1).flatten(1)
-        for _ in range(batches)
-    ]
+    clips = (batch(SIZES[layout], generator, clips=8, frames=17) for _ in range(batches))
+    seen = [encode(vae, some)[0].transpose(0, 1).flatten(1) for some in clips]
     latents = torch.cat(seen, 1)
     scale = latents.std(1).clamp(min=0.05)
     vae.register_to_config(latents_mean=latents.mean(1).tolist(), latents_std=scale.tolist())
@@ -142,5 +178,9 @@ if __name__ == "__main__":
     parser.add_argument("layout", choices=LAYOUTS)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--decoder-of", type=Path, metavar="VAE", help="a finished one")
     flags = parser.parse_args()
-    train(flags.layout, flags.out, flags.minutes)
+    if flags.decoder_of:
+        train_decoder(flags.layout, flags.decoder_of, flags.out, flags.minutes)
+    else:
+        train(flags.layout, flags.out, flags.minutes)

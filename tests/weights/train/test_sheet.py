@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from weights.train.sheet import GAP, LINE, SCALE, SHOWN, sheet
+from weights.train.sheet import GAP, LINE, SCALE, SHOWN, between, sheet
+
+MINI = Path(__file__).parents[3] / "weights" / "mini"
 
 
 def test_frames_stand_in_their_order_under_their_caption():
@@ -20,3 +24,13 @@ def test_frames_stand_in_their_order_under_their_caption():
     assert (0, 255) == (up[0], up[-1])
     assert sorted(up) == up == down[::-1]
     assert page.crop((0, 0, page.width, LINE)).convert("L").getextrema()[0] < 100
+
+
+def test_what_is_put_between_two_frames_keeps_both():
+    """A network of the trained directory, beside fading; what is not there is left out."""
+    rows = dict(between(MINI))
+
+    assert rows["rife"].shape == rows["faded"].shape == (3, SHOWN, 96, 176)
+    for end in (0, -1):
+        assert torch.equal(rows["rife"][:, end], rows["faded"][:, end])
+    assert not torch.allclose(rows["rife"][:, 2], rows["faded"][:, 2], atol=0.1)
