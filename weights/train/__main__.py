@@ -32,7 +32,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills",
         f"{EXPERTS} OUT/t2v_low --side low --minutes 60 --start OUT/stills",
     ),
-    ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22 --minutes 40"),
+    ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22 --minutes 46"),
     (
         f"{I2V} OUT/i2v_high --task i2v --side high --minutes 30 --start OUT/t2v_high --rate 1e-3",
         f"{I2V} OUT/i2v_low --task i2v --side low --minutes 30 --start OUT/t2v_low --rate 1e-3",
