@@ -32,7 +32,7 @@ from weights.train.conditioning import BOUNDARIES, WAYS, Shown
 from weights.train.corpus import Corpus
 from weights.train.progress import Course
 from weights.train.text import Texts, phrase
-from weights.train.transformer import SHAPE, SHAPE_OF_5B, attune, build, short_text, velocity, widen
+from weights.train.transformer import SHAPE, attune, build, short_text, velocity, widen
 
 __all__ = ["BOUNDARY", "SEED", "SHAPE", "build", "noise_levels", "train"]
 
@@ -133,7 +133,7 @@ def begin(task: Kind, texts: Texts, start: Path | None) -> Any:
     if task == "i2v":
         msg = "image to video goes on from an expert of text to video: --start is missing"
         raise ValueError(msg)
-    model = build(*channels, SHAPE_OF_5B if task == "ti2v" else SHAPE)
+    model = build(*channels)
     attune(model, texts, torch.Generator().manual_seed(SEED))
     return model
 

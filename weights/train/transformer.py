@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from wan_local.catalog import MODELS
 from wan_local.stages.prompt import MAX_TOKENS
 from weights.train.clips import random_scene
 from weights.train.text import DIM, Texts, phrase
@@ -27,6 +27,7 @@ SHAPE: dict[str, Any] = {
     "qk_norm": "rms_norm_across_heads",
     "rope_max_seq_len": 128,
 }
+CHANNELS_OF_5B = MODELS["wan2.2-ti2v-5b"].latent_channels
 SHAPE_OF_5B: dict[str, Any] = SHAPE | {
     "num_attention_heads": 8,
     "ffn_dim": 384,
@@ -80,8 +81,9 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
 
 
-def build(in_channels: int = 16, out_channels: int = 16, shape: Mapping[str, Any] = SHAPE) -> Any:
+def build(in_channels: int = 16, out_channels: int = 16) -> Any:
     """Return a fresh transformer whose blocks change nothing yet."""
+    shape = SHAPE_OF_5B if out_channels == CHANNELS_OF_5B else SHAPE
     model = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **shape)
     with torch.no_grad():
         embedder = model.condition_embedder
