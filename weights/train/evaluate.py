@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.recording import machine
 from wan_local.errors import BadCheckpoint, WeightsMissing
 from weights.train.asking import Studio
 from weights.train.measures import CHANCE, CLIPS, RATES, Measure, Result, of_styles
@@ -46,14 +46,6 @@ def evaluate(
         yield name, rounded
 
 
-def machine() -> str:
-    """Return the name of the processor."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is asked for, or everything, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -66,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path)
     flags = parser.parse_args(arguments)
     torch.set_flush_denormal(True)
+    on = machine()
     clips = CLIPS | of_styles(flags.styles or flags.weights / "loras" / "styles")
     names = flags.only or [*RATES, *clips]
     if unknown := set(names) - {*RATES, *clips}:
@@ -75,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio(flags.weights, Path(folder))
         results: dict[str, Any] = {
-            "machine": machine(),
+            **on,
             "prompts": flags.prompts,
             "clips": flags.clips,
             "frames": flags.frames,
