@@ -35,9 +35,10 @@ from weights.train.style_loras import files
 from weights.train.styles import STYLES
 
 Result = dict[str, float | bool]
-CHANCE = {"colour": 1 / len(COLOURS), "shape": 1 / len(SHAPES), "motion": 1 / len(MOTIONS)}
+ATTRIBUTES = {"colour": 1 / len(COLOURS), "shape": 1 / len(SHAPES), "motion": 1 / len(MOTIONS)}
 ALL = "all three"
-CHANCE[ALL] = math.prod(CHANCE.values())
+CHANCE = ATTRIBUTES | {ALL: math.prod(ATTRIBUTES.values())}
+"""How often a reading is right that knows nothing."""
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -77,7 +78,7 @@ def _rates(studio: Studio, count: int, plan: Callable[[Scene, int], VideoPlan]) 
     right = dict.fromkeys(CHANCE, 0)
     for index, scene in enumerate(scenes(count)):
         seen = read(studio.clip(plan(scene, index)) * 2 - 1)
-        found = {n: getattr(seen, n) == getattr(scene, n) for n in CHANCE if n != ALL}
+        found = {name: getattr(seen, name) == getattr(scene, name) for name in ATTRIBUTES}
         for name, hit in (found | {ALL: all(found.values())}).items():
             right[name] += hit
     return {name: hits / count for name, hits in right.items()}
