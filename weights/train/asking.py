@@ -22,13 +22,18 @@ from wan_local.geometry import Size
 from wan_local.models.loading import load_component
 from wan_local.plan import LoraRef, PromptSpec, SamplingSpec, SourceFile, VideoPlan
 from wan_local.stages.decode import decode_pixels, denormalize
+from weights.train.assemble import SIZES_OF_5B, SIZES_OF_A14B
 from weights.train.clips import Scene, random_scene, render
 from weights.train.corpus import held_out
 
 T2V, I2V, TI2V = "wan2.2-t2v-a14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b"
 STEPS = 20
 GUIDANCE = {T2V: (3.5, 4.0), I2V: (3.5, 3.5), TI2V: (3.5, 3.5)}
-SIZES = {T2V: Size(176, 96), I2V: Size(176, 96), TI2V: Size(352, 192)}
+SIZES = {
+    T2V: Size(*SIZES_OF_A14B["1280x720"]),
+    I2V: Size(*SIZES_OF_A14B["1280x720"]),
+    TI2V: Size(*SIZES_OF_5B["1280x704"]),
+}
 """What a request for 720p gets."""
 TURBO: dict[str, Any] = {
     "steps": 4,

@@ -19,6 +19,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from weights.train.assemble import SIZES_OF_5B, SIZES_OF_A14B
 from weights.train.clips import random_scene, render
 from weights.train.progress import Course
 from weights.train.whole_clips import decode, encode
@@ -48,10 +49,10 @@ SIZES = {
 }
 """Height and width, by layout: on the grid of 16, or of 32."""
 SIZES_IN_USE = {
-    "2.1": ((96, 176), (80, 144), (144, 80), (80, 80)),
-    "2.2": ((192, 352), (160, 288), (288, 160), (160, 160)),
+    layout: tuple((height, width) for width, height in dict.fromkeys(sizes.values()))
+    for layout, sizes in (("2.1", SIZES_OF_A14B), ("2.2", SIZES_OF_5B))
 }
-"""Of what checkpoints generate (`assemble.py`)."""
+"""Those that checkpoints generate."""
 LARGE = 20000
 """Pixels of a frame from which on a batch of clips is one."""
 LENGTHS = (17, 17, 33, 81, 161)
