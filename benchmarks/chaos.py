@@ -3,11 +3,10 @@
     python -m benchmarks.chaos [--gpu-kills 20] [--server-kills 20] [--seed 1]
 
 Starts `wan-local serve` on the CPU; four clients submit with an Idempotency-Key, retry until they
-are answered, and fetch what they get.
-Each kill is a kill -9 at a random moment while a job is in progress, and a killed server is started
-again. In the end every acknowledged job must have succeeded once, its video must be whole, and
-nothing else may be there. Exits with 1 if not. Prints a table and writes
-benchmarks/results/<date>-chaos-<cpu>.json.
+are answered, and fetch what they get. Each kill is a kill -9 at a random moment while a job is in
+progress, and a killed server is started again. In the end every acknowledged job must have
+succeeded once, its video must be whole, and nothing else may be there. Exits with 1 if not. Prints
+a table and writes benchmarks/results/<date>-chaos-<cpu>.json.
 """
 
 from __future__ import annotations

@@ -2,12 +2,11 @@
 
     python -m benchmarks.polls [--polls 5000] [--submits 2000]
 
-Needs `make install`. Starts `wan-local
-serve` with an engine that never ends a job, fills the queue, and asks over kept-alive connections
-on loopback: one, which pays for a wake-up of every thread on the way with each request, and 64 at
-once, as a server with many waiting clients sees them. The CPU time is the server process's own,
-from /proc, so the client's share is not in it. Prints a table and writes
-benchmarks/results/<date>-polls-<cpu>.json.
+Needs `make install`. Starts `wan-local serve` with an engine that never ends a job, fills the
+queue, and asks over kept-alive connections on loopback: one, which pays for a wake-up of every
+thread on the way with each request, and 64 at once, as a server with many waiting clients sees
+them. The CPU time is the server process's own, from /proc, so the client's share is not in it.
+Prints a table and writes benchmarks/results/<date>-polls-<cpu>.json.
 """
 
 from __future__ import annotations
