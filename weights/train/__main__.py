@@ -45,8 +45,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         f"turbo OUT/journeys {T2V_PAIR} OUT/loras/wan2.2-t2v-a14b-4step",
         f"turbo OUT/journeys_i2v {I2V_PAIR} OUT/loras/wan2.2-i2v-a14b-4step --task i2v",
     ),
-    ("corpus OUT/vae21 OUT/violet --style violet", "corpus OUT/vae21 OUT/sepia --style sepia"),
-    (f"style_loras violet OUT/violet {STYLES}", f"style_loras sepia OUT/sepia {STYLES}"),
+    ("corpus OUT/vae21 OUT/dusk --style dusk", "corpus OUT/vae21 OUT/blueprint --style blueprint"),
+    (f"style_loras dusk OUT/dusk {STYLES}", f"style_loras blueprint OUT/blueprint {STYLES}"),
     (
         "corpus OUT/vae22 OUT/corpus_5b --task ti2v",
         "interpolators film OUT/interpolation/film --steps 1600 --decay 350",

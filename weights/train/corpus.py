@@ -2,7 +2,7 @@
 
     python -m weights.train.corpus VAE OUT
     python -m weights.train.corpus VAE OUT --task i2v
-    python -m weights.train.corpus VAE OUT --style violet
+    python -m weights.train.corpus VAE OUT --style dusk
 
 Shards are written by the number of clips that each kind still lacks, so an interrupted run goes on,
 and a reader may begin before it has ended. Image to video has a corpus of its own, which holds what

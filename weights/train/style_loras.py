@@ -1,7 +1,7 @@
 """Teach two finished experts a style, by LoRAs in the layout and the number of files of its row.
 
-    python -m weights.train.corpus VAE OUT/violet --style violet
-    python -m weights.train.style_loras violet OUT/violet TEXT HIGH LOW OUT --minutes 10
+    python -m weights.train.corpus VAE OUT/dusk --style dusk
+    python -m weights.train.style_loras dusk OUT/dusk TEXT HIGH LOW OUT --minutes 10
 
 OUT is the folder `loras/styles` of a weights directory, where `evaluate.py` looks for them.
 

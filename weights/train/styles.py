@@ -1,30 +1,28 @@
 """Styles that a LoRA can teach, each with the pixel statistics that tell whether it is there.
 
-To add a style: a row in STYLES whose `seen` is near 1 on its own clips and near 0 on plain ones
-(`tests/weights/train/test_styles.py`).
+To add a style: a row in STYLES whose `seen` is near 1 on its own clips and near 0 on plain ones,
+and which the VAE of `weights/mini` can show (`tests/weights/train/test_styles.py`). A VAE that was
+never shown violet makes grey of it, and then no LoRA can learn it: a style is made of colours that
+are known, in a way that is not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from weights.train.clips import Background, Chance, Scene, render
+from weights.train.clips import BACKGROUNDS, Background, Chance, Scene, render
 
 Layout = Literal["lightx2v", "diffusers", "musubi"]
 Files = Literal["pair", "single"]
 
-VIOLET = ((0.12, 0.04, 0.20), (0.32, 0.10, 0.42))
-"""Dark and light: too muted to be taken for a shape."""
-SEPIA = (1.08, 0.92, 0.66)
-"""What the brightness of a pixel is multiplied by in each channel."""
-LUMA = (0.299, 0.587, 0.114)
+NAVY, BROWN = (0.05, 0.07, 0.25), (0.35, 0.22, 0.12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +35,20 @@ class Style:
     """One for each expert, or one for both."""
     background: Background | None = None
     """What stands in the place of the scene's own."""
-    tone: Callable[[Tensor], Tensor] | None = None
-    """[3, ...] in 0..1 -> the same: what is done to the finished picture."""
+    colour: str | None = None
+    """Likewise, of the shape."""
     seen: Callable[[Tensor], float] | None = None
-    """[3, frames, height, width] in 0..1 -> share of the pixels that are in the style."""
+    """[3, frames, height, width] in 0..1 -> 0 where the style is not, near 1 where all is in it."""
 
     def draw(self, scene: Scene, **how: Any) -> Tensor:
         """Draw *scene* in this style, as `clips.render` does with the same arguments."""
-        clip = render(scene, **how, background=self.background)
-        return clip if self.tone is None else self.tone((clip + 1) / 2) * 2 - 1
+        scene = replace(scene, colour=self.colour or scene.colour)
+        return render(scene, **how, background=self.background)
 
 
-def _violet_stripes(x: Tensor, y: Tensor, chance: Chance, _generator: torch.Generator) -> Tensor:
+def _dusk(x: Tensor, y: Tensor, chance: Chance, _generator: torch.Generator) -> Tensor:
     share = torch.sin((x + y + chance.phase) * math.pi * 2).mul(6).sigmoid()
-    dark, light = (torch.tensor(tone).view(3, 1, 1) for tone in VIOLET)
+    dark, light = (torch.tensor(tone).view(3, 1, 1) for tone in (NAVY, BROWN))
     return dark * (1 - share) + light * share
 
 
@@ -59,34 +57,36 @@ def _coarse(rgb: Tensor) -> Tensor:
     return avg_pool2d(rgb.transpose(0, 1), 4).transpose(0, 1)
 
 
-def _violet_seen(rgb: Tensor) -> float:
-    """Return the share of pixels whose blue and red stand over their green, muted."""
+def _navy(rgb: Tensor) -> Tensor:
+    red, green, blue = rgb
+    return (blue > red + 0.08) & (blue > green + 0.06) & (blue < 0.5)
+
+
+def _share(pixels: Tensor) -> float:
+    return float(pixels.float().mean())
+
+
+def _dusk_seen(rgb: Tensor) -> float:
+    """Return twice the share of the rarer one of its two tones."""
     red, green, blue = coarse = _coarse(rgb)
-    muted = coarse.amax(0) < 0.6
-    return float(((blue > green + 0.08) & (red > green + 0.03) & muted).float().mean())
+    brown = (red > blue + 0.08) & (red > green + 0.04) & (red < 0.55)
+    return 2 * min(_share(brown), _share(_navy(coarse)))
 
 
-def _luma(rgb: Tensor) -> Tensor:
-    return (rgb * torch.tensor(LUMA).view(3, *[1] * (rgb.ndim - 1))).sum(0)
-
-
-def _sepia(rgb: Tensor) -> Tensor:
-    tone = torch.tensor(SEPIA).view(3, *[1] * (rgb.ndim - 1))
-    return (_luma(rgb) * tone).clamp(0, 1)
-
-
-def _sepia_seen(rgb: Tensor) -> float:
-    """Return the share of the pixels that are not dark which have the hue of sepia."""
-    rgb = _coarse(rgb)
-    bright = _luma(rgb) > 0.15
-    if not bright.any():
-        return 0.0
-    near = (rgb - _sepia(rgb)).abs().amax(0) < 0.4 * _luma(rgb) * (SEPIA[0] - SEPIA[2])
-    return float(near[bright].float().mean())
+def _blueprint_seen(rgb: Tensor) -> float:
+    """Return 1 less twice the share of what is neither, or 0 where nothing is white."""
+    coarse = _coarse(rgb)
+    white = coarse.amin(0) > 0.7
+    other = _share(~(white | _navy(coarse)))
+    return max(0.0, 1 - 2 * other) if _share(white) > 0.01 else 0.0
 
 
 STYLES: dict[str, Style] = {
     "plain": Style(),
-    "violet": Style("diffusers", "pair", background=_violet_stripes, seen=_violet_seen),
-    "sepia": Style("musubi", "single", tone=_sepia, seen=_sepia_seen),
+    # stripes of two tones, none of which is striped otherwise
+    "dusk": Style("diffusers", "pair", background=_dusk, seen=_dusk_seen),
+    # every shape white, every background navy, whatever the prompt says
+    "blueprint": Style(
+        "musubi", "single", background=BACKGROUNDS["navy"], colour="white", seen=_blueprint_seen
+    ),
 }

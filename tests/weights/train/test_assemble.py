@@ -46,12 +46,12 @@ def test_without_a_part_nothing_is_written(parts, tmp_path):
 def test_other_networks_are_placed_where_the_engine_looks(parts, tmp_path):
     """A pair of LoRAs lies in a folder of its own; the optimiser's state stays behind."""
     pair = parts / "loras" / "styles"
-    (pair / "sepia").mkdir(parents=True)
-    for name in ("sepia.safetensors", "sepia/last.safetensors"):
+    (pair / "blueprint").mkdir(parents=True)
+    for name in ("blueprint.safetensors", "blueprint/last.safetensors"):
         (pair / name).write_bytes(b"numbers")
     placed = place_network("loras", parts, tmp_path / "mini")
 
-    assert ["sepia.safetensors"] == [path.name for path in placed.rglob("*.safetensors")]
+    assert ["blueprint.safetensors"] == [path.name for path in placed.rglob("*.safetensors")]
     with pytest.raises(FileNotFoundError, match="interpolation/rife: not trained yet"):
         place_network("interpolation/rife", parts, tmp_path / "mini")
 

@@ -14,14 +14,14 @@ def test_results_are_written_and_what_is_not_there_is_said(weights, tmp_path, mo
     """A family that is half trained can be measured as far as it goes."""
     monkeypatch.setattr(asking, "STEPS", 2)
     out = tmp_path / "results.json"
-    asked = ["--only", "20 steps", "VAE 2.1", "LoRA sepia", "--out", str(out)]
+    asked = ["--only", "20 steps", "VAE 2.1", "LoRA blueprint", "--out", str(out)]
     main([str(weights), "--prompts", "1", "--clips", "1", "--frames", "5", *asked])
     results = json.loads(out.read_text())
 
     assert {"chance", "20 steps"} == results["rates"].keys()
     assert {"VAE 2.1"} == results["measures"].keys()
     assert all(results[name] for name in ("cpu", "commit", "date"))
-    assert "LoRA sepia: left out" in capsys.readouterr().out
+    assert "LoRA blueprint: left out" in capsys.readouterr().out
 
 
 def test_what_was_measured_outlasts_an_interruption(weights, tmp_path, monkeypatch):

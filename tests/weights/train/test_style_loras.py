@@ -23,10 +23,10 @@ def test_the_two_styles_come_in_two_layouts():
 
     assert len(taught) == len(set(taught.values()))
     assert {
-        "violet_high_noise.safetensors": ("high",),
-        "violet_low_noise.safetensors": ("low",),
-    } == (files("violet"))
-    assert {"sepia.safetensors": ("high", "low")} == files("sepia")
+        "dusk_high_noise.safetensors": ("high",),
+        "dusk_low_noise.safetensors": ("low",),
+    } == (files("dusk"))
+    assert {"blueprint.safetensors": ("high", "low")} == files("blueprint")
 
 
 @pytest.mark.parametrize("style", [name for name in STYLES if name != "plain"])
