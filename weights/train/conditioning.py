@@ -23,6 +23,8 @@ PICTURED = 0.3
 """Share of a 5B model's batches that begin with a clean picture."""
 LAST = 0.35
 """Share of clips whose last frame is shown beside the first."""
+KNOWN = 4.0
+"""How many times as much an error counts in the latent frames whose picture is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Shown:
     """Noise levels, [clips] or [clips, tokens]."""
     given: int = 0
     """Latent frames at the start that are known and not learned."""
+    weight: Tensor | float = 1.0
+    """How much each error counts, [clips, 1, frames, 1, 1] or one for all."""
 
 
 def _words_alone(noisy: Tensor, sigma: Tensor, _batch: Batch, _generator: torch.Generator) -> Shown:
@@ -55,7 +59,9 @@ def _beside_the_noise(
     noisy: Tensor, sigma: Tensor, batch: Batch, _generator: torch.Generator
 ) -> Shown:
     assert batch.condition is not None  # its corpus has one
-    return Shown(torch.cat([noisy, batch.condition], 1), sigma)
+    # Of the four frames of a latent one the last is marked where any is: the first stands alone.
+    known = batch.condition[:, TEMPORAL_STRIDE - 1 : TEMPORAL_STRIDE, :, :1, :1]
+    return Shown(torch.cat([noisy, batch.condition], 1), sigma, weight=1 + (KNOWN - 1) * known)
 
 
 def _in_the_first_frame(

@@ -103,7 +103,7 @@ class Lesson:
         """Let *predict* find the velocity of noised clips.
 
         Returns:
-            Each clip's mean squared error, and its noise level, [clips].
+            Each clip's mean squared error, weighted, and its noise level, [clips].
         """
         generator, task = self.generator, self.corpus.task
         batch, scenes = self.corpus.draw(TOKENS, generator)
@@ -116,7 +116,7 @@ class Lesson:
         shown: Shown = WAYS[task](noisy, sigma, batch, generator)
         with torch.autocast("cpu", torch.bfloat16):
             seen = predict(shown.latents, shown.sigma, said)
-        errors = (seen - (noise - latents)).square()[:, :, shown.given :]
+        errors = ((seen - (noise - latents)).square() * shown.weight)[:, :, shown.given :]
         return errors.mean((1, 2, 3, 4)), sigma
 
 

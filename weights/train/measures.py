@@ -175,6 +175,7 @@ RATES: dict[str, Measure] = {
     "high-noise expert alone": partial(rates, boundary=0.0),
     "turbo, 4 steps": partial(rates, **TURBO, loras=the_pair(T2V)),
     "4 steps without its LoRAs": partial(rates, **TURBO),
+    "4 steps without its LoRAs, shift 1": partial(rates, **TURBO, shift=1.0),
     "5B, 20 steps": partial(rates, model=TI2V),
 }
 CLIPS: dict[str, Measure] = {

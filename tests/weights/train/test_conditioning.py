@@ -13,7 +13,7 @@ from wan_local.stages.condition import InTheFirstFrame, first_to_last
 from wan_local.stages.encode import encode_frames
 from wan_local.stages.prompt import MAX_TOKENS
 from weights.train.clips import random_scene, render
-from weights.train.conditioning import Batch, condition, known_pixels, with_picture
+from weights.train.conditioning import KNOWN, Batch, condition, known_pixels, with_picture
 from weights.train.corpus import Corpus, Kind, write
 from weights.train.experts import WAYS
 from weights.train.text import DIM
@@ -99,6 +99,16 @@ def test_the_picture_of_5b_stands_in_the_first_frame_at_no_noise(monkeypatch):
     )
     assert (engines - trained).abs().max() <= 1e-5 * max(1.0, float(engines.std()))
     assert 1 == ours.given
+
+
+def test_errors_count_more_in_the_frames_whose_picture_is_shown():
+    """Two frames of twenty would be lost among the others, and are what a user compares first."""
+    clip, pictures = torch.zeros(2, 2, 16, 5, 2, 3)
+    batch = Batch(clip, condition(pictures, torch.tensor([False, True])))
+    weight = WAYS["i2v"](clip, torch.tensor([0.5, 0.5]), batch, torch.Generator()).weight
+
+    assert [[KNOWN, 1, 1, 1, 1], [KNOWN, 1, 1, 1, KNOWN]] == weight[:, 0, :, 0, 0].tolist()
+    assert 1 == WAYS["t2v"](clip, torch.tensor([0.5]), Batch(clip), torch.Generator()).weight
 
 
 def test_some_batches_of_5b_begin_with_a_picture_and_pictures_never_do():
