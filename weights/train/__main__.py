@@ -1,6 +1,7 @@
 """Make the trained small checkpoints again, from nothing, in eight hours and more of two cores.
 
-    python -m weights.train OUT [WEIGHTS]        # default: weights/mini
+    python -m weights.train OUT [WEIGHTS]               # default: weights/mini
+    python -m weights.train OUT WEIGHTS --share 0.01    # a rehearsal, which learns nothing
 
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
 so this one may be interrupted and started again: what is finished ends at once, but trajectories,
@@ -9,12 +10,16 @@ of which every call gathers more. Steps of one row run beside one another, a cor
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+MINI = ROOT / "weights" / "mini"
 EXPERTS = "experts OUT/corpus OUT/text"
 I2V = "experts OUT/corpus_i2v OUT/text"
 TI2V = "experts OUT/corpus_5b OUT/text"
@@ -22,7 +27,7 @@ T2V_PAIR = "OUT/text OUT/t2v_high OUT/t2v_low"
 I2V_PAIR = "OUT/text OUT/i2v_high OUT/i2v_low"
 STYLES = f"{T2V_PAIR} OUT/loras/styles"
 STEPS: tuple[tuple[str, ...], ...] = (
-    ("text OUT/text", "autoencoder 2.1 OUT/vae21 --minutes 58"),
+    ("text OUT/text --minutes 3", "autoencoder 2.1 OUT/vae21 --minutes 58"),
     ("corpus OUT/vae21 OUT/corpus", "symbol OUT/nsfw_image_detection --minutes 25"),
     (
         f"{EXPERTS} OUT/stills --stills --minutes 90",
@@ -34,19 +39,23 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22 --minutes 46"),
     (
-        f"{I2V} OUT/i2v_high --task i2v --side high --minutes 30 --start OUT/t2v_high --rate 1e-3",
-        f"{I2V} OUT/i2v_low --task i2v --side low --minutes 30 --start OUT/t2v_low --rate 1e-3",
+        f"{I2V} OUT/i2v_high --task i2v --side high --minutes 34 --start OUT/t2v_high --rate 1e-3",
+        f"{I2V} OUT/i2v_low --task i2v --side low --minutes 54 --start OUT/t2v_low --rate 1e-3",
     ),
     (
         f"trajectories {T2V_PAIR} OUT/journeys --minutes 30",
-        f"trajectories {I2V_PAIR} OUT/journeys_i2v --task i2v --corpus OUT/corpus_i2v",
+        f"trajectories {I2V_PAIR} OUT/journeys_i2v --task i2v --corpus OUT/corpus_i2v --minutes 30",
     ),
     (
-        f"turbo OUT/journeys {T2V_PAIR} OUT/loras/wan2.2-t2v-a14b-4step",
-        f"turbo OUT/journeys_i2v {I2V_PAIR} OUT/loras/wan2.2-i2v-a14b-4step --task i2v",
+        f"turbo OUT/journeys {T2V_PAIR} OUT/loras/wan2.2-t2v-a14b-4step --minutes 24",
+        f"turbo OUT/journeys_i2v {I2V_PAIR} OUT/loras/wan2.2-i2v-a14b-4step --task i2v"
+        " --minutes 24",
     ),
     ("corpus OUT/vae21 OUT/dusk --style dusk", "corpus OUT/vae21 OUT/blueprint --style blueprint"),
-    (f"style_loras dusk OUT/dusk {STYLES}", f"style_loras blueprint OUT/blueprint {STYLES}"),
+    (
+        f"style_loras dusk OUT/dusk {STYLES} --minutes 14",
+        f"style_loras blueprint OUT/blueprint {STYLES} --minutes 12",
+    ),
     (
         "corpus OUT/vae22 OUT/corpus_5b --task ti2v",
         "interpolators film OUT/interpolation/film --steps 1600 --decay 350",
@@ -57,14 +66,38 @@ STEPS: tuple[tuple[str, ...], ...] = (
 """Modules of this package and their arguments."""
 
 
+AMOUNT = re.compile(r"(?<=--)(minutes|steps|decay) (\d+)")
+
+
 def main() -> None:
     """Run the steps in order, and put the parts together."""
-    out = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("weights", type=Path, nargs="?", default=MINI)
+    parser.add_argument("--share", type=float, default=1, help="of the time and of the clips")
+    flags = parser.parse_args()
+    if flags.share != 1 and flags.weights == MINI:
+        parser.error("a rehearsal is not written over the trained weights: name another WEIGHTS")
+    out = flags.out.resolve()
     for row in STEPS:
-        running = [start(step, out) for step in row]
+        running = [start(shortened(step, flags.share), out) for step in row]
         if failed := [r.args for r in running if r.wait()]:
             sys.exit(f"this step failed, and may be started again: {failed}")
-    start(" ".join(["assemble OUT", *sys.argv[2:3]]), out).wait()
+    sys.exit(start(f"assemble OUT {flags.weights.resolve()}", out).wait())
+
+
+def shortened(step: str, share: float) -> str:
+    """Return *step* with a *share* of its minutes or its steps, and of the clips it draws."""
+    if share == 1:
+        return step
+    if step.startswith("corpus "):
+        return f"{step} --share {share}"
+
+    def less(amount: re.Match[str]) -> str:
+        much = float(amount[2]) * share
+        return f"{amount[1]} {much if amount[1] == 'minutes' else math.ceil(much)}"
+
+    return AMOUNT.sub(less, step)
 
 
 def start(step: str, out: Path) -> subprocess.Popen[bytes]:

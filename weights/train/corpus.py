@@ -12,6 +12,7 @@ the VAE makes of the known frames as well.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ class Kind:
     @property
     def per_shard(self) -> int:
         """A batch is drawn from one shard, and pictures make large batches."""
-        return PER_SHARD * 8 if self.frames == 1 else PER_SHARD
+        return min(self.clips, PER_SHARD * 8 if self.frames == 1 else PER_SHARD)
 
 
 KINDS: dict[catalog.Kind, tuple[Kind, ...]] = {
@@ -111,14 +112,27 @@ def training_scene(generator: torch.Generator) -> Scene:
 
 
 @torch.inference_mode()
-def write(vae_folder: Path, out: Path, task: catalog.Kind = "t2v", style: str = "plain") -> None:
-    """Draw and encode what is missing in *out*, all kinds alongside one another."""
+def write(
+    vae_folder: Path,
+    out: Path,
+    task: catalog.Kind = "t2v",
+    style: str = "plain",
+    share: float = 1,
+) -> None:
+    """Draw and encode what is missing in *out*, all kinds alongside one another.
+
+    Args:
+        vae_folder: Of the VAE.
+        out: Where the shards go.
+        task: Whose kinds of clips.
+        style: A row of STYLES.
+        share: Of the clips of each kind; of a style, a fifth as many are made.
+    """
     out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     vae = AutoencoderKLWan.from_pretrained(vae_folder, torch_dtype=torch.float32)
-    kinds = KINDS[task]
-    if style != "plain":
-        kinds = tuple(replace(kind, clips=kind.clips // STYLED) for kind in kinds)
+    share = share if style == "plain" else share / STYLED
+    kinds = [replace(kind, clips=math.ceil(kind.clips * share)) for kind in KINDS[task]]
     shard = _write_pictured if task == "i2v" else _write_shard
     for number in range(max(-(-kind.clips // kind.per_shard) for kind in kinds)):
         for index, kind in enumerate(kinds):
@@ -203,5 +217,6 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--task", choices=KINDS, default="t2v")
     parser.add_argument("--style", choices=STYLES, default="plain")
+    parser.add_argument("--share", type=float, default=1, help="of the clips, for a rehearsal")
     flags = parser.parse_args()
-    write(flags.vae, flags.out, flags.task, flags.style)
+    write(flags.vae, flags.out, flags.task, flags.style, flags.share)

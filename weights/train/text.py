@@ -9,7 +9,7 @@ finished before.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -156,4 +156,8 @@ def train(out: Path, minutes: float = 3, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=3)
+    flags = parser.parse_args()
+    train(flags.out, flags.minutes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weights.train.__main__ import STEPS
+from weights.train.__main__ import STEPS, main, shortened
 from weights.train.assemble import NETWORKS, TRAINED
 
 STEP_BY_STEP = [step for row in STEPS for step in row]
@@ -44,3 +44,24 @@ def test_everything_that_is_assembled_is_made():
 
     for part in {part.split("/")[0] for part in parts} | set(NETWORKS):
         assert f"OUT/{part}" in made
+
+
+def test_a_rehearsal_shortens_every_step():
+    """What is left at its full length would take the whole time it was to spare."""
+    for step in STEP_BY_STEP:
+        short = shortened(step, 0.01)
+        assert step != short
+        assert shortened(step, 1) == step
+    assert "rife OUT --steps 85 --decay 15" == shortened("rife OUT --steps 8500 --decay 1500", 0.01)
+    assert "x --minutes 0.5 --rate 1e-3" == shortened("x --minutes 50 --rate 1e-3", 0.01)
+    assert "corpus A B --task i2v --share 0.01" == shortened("corpus A B --task i2v", 0.01)
+
+
+def test_a_rehearsal_is_never_written_over_the_trained_weights(monkeypatch, tmp_path, capsys):
+    """It learns nothing; the default would lose a day's work."""
+    monkeypatch.setattr("sys.argv", ["train", str(tmp_path), "--share", "0.01"])
+    with pytest.raises(SystemExit):
+        main()
+
+    assert "name another WEIGHTS" in capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())
