@@ -1,6 +1,7 @@
 """Trains small interpolation networks from nothing, on synthetic motion only.
 
     python weights/train/interpolators.py rife OUT --steps 12000 --minutes 60
+    python weights/train/interpolators.py rife OUT2 --steps 15000 --start OUT/model.safetensors
 
 One thread, one seed: the same steps give the same bits on the same machine, however often the run
 was interrupted. It goes on from OUT/state.safetensors if that is there. OUT/curve.jsonl has a line
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
@@ -147,6 +148,14 @@ class Training:
         model = {name: weight.half().contiguous() for name, weight in self.average.items()}
         _write(model, folder / "model.safetensors", {"steps": str(self.done)})
 
+    def begin(self, model: Path) -> None:
+        """Go on from a finished *model* at the step it had reached, with fresh moments."""
+        with safe_open(model, "pt") as opened:
+            self.done = int(opened.metadata()["steps"])
+        self.net.load_state_dict(load_file(model))
+        for name, weight in self.net.state_dict().items():
+            self.average[name].copy_(weight)
+
     def resume(self, file: Path) -> None:
         """Go on from the state in *file*."""
         with safe_open(file, "pt") as opened:
@@ -181,20 +190,20 @@ def decibels(picture: Tensor, truth: Tensor) -> float:
 
 
 def train(
-    pupil: Pupil,
+    training: Training,
     folder: Path,
     *,
     steps: int,
     decay: int,
     minutes: float,
-    seed: int,
-    course: Course,
+    start: Path | None = None,
 ) -> int:
     """Train until *steps* are done or *minutes* are over; return how many are done."""
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(pupil, course, seed)
     if (folder / "state.safetensors").is_file():
         training.resume(folder / "state.safetensors")
+    elif start is not None:
+        training.begin(start)
     started = time.monotonic()
     gains: list[float] = []
     for lesson, triplet in training.steps(steps, decay):
@@ -228,17 +237,17 @@ def main() -> None:
     parser.add_argument("--decay", type=int, default=3000, help="last steps, of a falling rate")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, metavar="MODEL", help="a finished one to go on from")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # or a dying channel makes every step several times slower
     done = train(
-        PUPILS[chosen.network],
+        Training(PUPILS[chosen.network], COURSES[chosen.network], chosen.seed),
         chosen.out,
         steps=chosen.steps,
         decay=chosen.decay,
         minutes=chosen.minutes,
-        seed=chosen.seed,
-        course=COURSES[chosen.network],
+        start=chosen.start,
     )
     print(f"{done} steps done")
 

@@ -26,8 +26,8 @@ def pupil(monkeypatch):
 
 
 def run(pupil, folder, **changes):
-    wishes = {"steps": 6, "decay": 2, "minutes": 5.0, "seed": 0, "course": SHORT} | changes
-    return train(pupil, folder, **wishes)
+    wishes = {"steps": 6, "decay": 2, "minutes": 5.0} | changes
+    return train(Training(pupil, SHORT, seed=0), folder, **wishes)
 
 
 def test_an_interrupted_run_ends_in_the_same_bits(pupil, tmp_path):
@@ -41,6 +41,21 @@ def test_an_interrupted_run_ends_in_the_same_bits(pupil, tmp_path):
 
     assert whole.keys() == halting.keys()
     assert all(torch.equal(tensor, halting[name]) for name, tensor in whole.items())
+
+
+def test_a_finished_network_is_gone_on_with_at_its_step(pupil, tmp_path):
+    """What it had learned, and the motion and the crops that it had come to."""
+    run(pupil, tmp_path / "first", steps=4)
+    first = load_file(tmp_path / "first" / "model.safetensors")
+    training = Training(pupil, SHORT, seed=1)
+    training.begin(tmp_path / "first" / "model.safetensors")
+
+    assert 4 == training.done
+    assert all(torch.equal(t, first[n].float()) for n, t in training.net.state_dict().items())
+    start = tmp_path / "first" / "model.safetensors"
+    assert 6 == run(pupil, tmp_path / "second", start=start)
+    second = load_file(tmp_path / "second" / "model.safetensors")
+    assert any(not torch.equal(tensor, first[name]) for name, tensor in second.items())
 
 
 def test_another_seed_is_another_network(pupil, tmp_path):
