@@ -32,7 +32,7 @@ from weights.train.asking import (
 from weights.train.clips import COLOURS, MOTIONS, SHAPES, Scene
 from weights.train.reader import read
 from weights.train.style_loras import files
-from weights.train.styles import STYLES
+from weights.train.styles import STYLES, TAUGHT
 
 Result = dict[str, float | bool]
 ATTRIBUTES = {"colour": 1 / len(COLOURS), "shape": 1 / len(SHAPES), "motion": 1 / len(MOTIONS)}
@@ -126,7 +126,7 @@ def styled(studio: Studio, count: int, frames: int, *, style: str, folder: Path)
     Raises:
         FileNotFoundError: If its files are not in *folder*.
     """
-    loras = _style_loras(style, folder)
+    loras = style_loras(style, folder)
     seen = STYLES[style].seen
     assert seen is not None
     without, having, gone = [], [], True
@@ -139,7 +139,12 @@ def styled(studio: Studio, count: int, frames: int, *, style: str, folder: Path)
     return {"without": fmean(without), "with": fmean(having), "bit-equal afterwards": gone}
 
 
-def _style_loras(style: str, folder: Path) -> tuple[LoraRef, ...]:
+def style_loras(style: str, folder: Path) -> tuple[LoraRef, ...]:
+    """Return the LoRAs of *style* in *folder*.
+
+    Raises:
+        FileNotFoundError: If they are not all there.
+    """
     return tuple(
         LoraRef(
             name=name,
@@ -191,5 +196,4 @@ CLIPS: dict[str, Measure] = {
 
 def of_styles(folder: Path) -> dict[str, Measure]:
     """Return the measures of the style LoRAs in *folder*."""
-    taught = [name for name in STYLES if name != "plain"]
-    return {f"LoRA {name}": partial(styled, style=name, folder=folder) for name in taught}
+    return {f"LoRA {name}": partial(styled, style=name, folder=folder) for name in TAUGHT}

@@ -1,19 +1,20 @@
-"""Draw a contact sheet: what a checkpoint shows for a few prompts, six frames of each.
+"""Draw a contact sheet: six frames of each clip that a checkpoint makes.
 
     python -m weights.train.sheet WEIGHTS SHEET.jpg
-    python -m weights.train.sheet WEIGHTS SHEET.jpg --between
+    python -m weights.train.sheet WEIGHTS SHEET.jpg --of styles
 
-The prompts are SCENES, and each one's seed is its place among them: nothing is chosen. With
-`--between`, two frames of the first scene as it is drawn, moving quickly, and what is put between
-them: by fading from one to the other, and by each interpolator that WEIGHTS has.
+The prompts are SCENES, and each one's seed is its place among them: nothing is chosen. To add a
+sheet, add a row to SHEETS.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
@@ -21,9 +22,11 @@ from torch import Tensor
 
 from wan_local.errors import WeightsMissing
 from wan_local.interpolation.opening import NETWORKS, open_interpolator
-from wan_local.plan import PromptSpec
-from weights.train.asking import SIZES, T2V, Studio, a_plan
+from wan_local.plan import PromptSpec, VideoPlan
+from weights.train.asking import I2V, SIZES, T2V, Studio, a_plan
 from weights.train.clips import Scene, render
+from weights.train.measures import style_loras
+from weights.train.styles import TAUGHT
 
 SCENES = (
     Scene("red", "star", "moving right", "slowly", "striped"),
@@ -31,6 +34,8 @@ SCENES = (
     Scene("yellow", "cross", "turning", "slowly", "navy"),
     Scene("green", "triangle", "moving up", "quickly", "checkered"),
 )
+Rows = list[tuple[str, Tensor]]
+"""Captions, and clips [3, frames, height, width] in -1..1."""
 FRAMES, SHOWN = 17, 6
 APART = [7, 10]
 """Two frames between which the star moves 16 pixels, a sixth of the picture's height."""
@@ -38,12 +43,8 @@ SCALE, GAP, LINE = 2, 4, 16
 """Of a pixel, between frames, and the height of a line of text."""
 
 
-def sheet(clips: list[tuple[str, Tensor]]) -> Image.Image:
-    """Return *clips* below one another, each under its caption.
-
-    Args:
-        clips: Captions, and frames [3, frames, height, width] in -1..1, all of one size.
-    """
+def sheet(clips: Rows) -> Image.Image:
+    """Return *clips*, all of one size, below one another, each under its caption."""
     height, width = (side * SCALE for side in clips[0][1].shape[2:])
     row = LINE + height + GAP
     page = Image.new("RGB", (SHOWN * (width + GAP) + GAP, len(clips) * row + GAP), "white")
@@ -58,26 +59,55 @@ def sheet(clips: list[tuple[str, Tensor]]) -> Image.Image:
     return page
 
 
-def generated(studio: Studio) -> list[tuple[str, Tensor]]:
+def prompts(studio: Studio) -> Rows:
     """Return what each of SCENES looks like, by its caption."""
-    plans = [
-        a_plan(T2V, PromptSpec(text=scene.caption), seed, FRAMES)
-        for seed, scene in enumerate(SCENES)
+    return [_asked(studio, a_plan(T2V, _said(scene), n, FRAMES)) for n, scene in enumerate(SCENES)]
+
+
+def styles(studio: Studio) -> Rows:
+    """Return one prompt and seed without a LoRA, and with each that teaches a style."""
+    plan = a_plan(T2V, _said(SCENES[0]), 0, FRAMES)
+    rows = [_asked(studio, plan)]
+    for style in TAUGHT:
+        loras = style_loras(style, studio.weights / "loras" / "styles")
+        rows.append((f"the same with the LoRA {style}", _asked(studio, plan, loras=loras)[1]))
+    return rows
+
+
+def pictures(studio: Studio) -> Rows:
+    """Return a drawn clip; what is made of its first frame; and of its first and its last."""
+    clip = _drawn(SCENES[1])
+    first, last = (studio.picture((clip[:, end] + 1) / 2) for end in (0, -1))
+    plan = a_plan(I2V, _said(SCENES[1]), 0, FRAMES, first_frame=first)
+    return [
+        (f"drawn: {plan.prompt.text}", clip),
+        ("made of that prompt and the first frame", _asked(studio, plan)[1]),
+        ("… and the last", _asked(studio, plan, last_frame=last)[1]),
     ]
-    return [(plan.prompt.text, studio.clip(plan) * 2 - 1) for plan in plans]
 
 
-def between(weights: Path) -> list[tuple[str, Tensor]]:
-    """Return two frames of one drawn clip with four between them, by what put them there."""
-    scene = replace(SCENES[0], speed="quickly")
+def _said(scene: Scene) -> PromptSpec:
+    return PromptSpec(text=scene.caption)
+
+
+def _asked(studio: Studio, plan: VideoPlan, **changes: Any) -> tuple[str, Tensor]:
+    return plan.prompt.text, studio.clip(replace(plan, **changes)) * 2 - 1
+
+
+def _drawn(scene: Scene) -> Tensor:
     size = {"frames": FRAMES, "height": SIZES[T2V].height, "width": SIZES[T2V].width}
-    clip = render(scene, **size, generator=torch.Generator().manual_seed(0))
+    return render(scene, **size, generator=torch.Generator().manual_seed(0))
+
+
+def between(studio: Studio) -> Rows:
+    """Return two frames of one drawn clip with four between them, by what put them there."""
+    clip = _drawn(replace(SCENES[0], speed="quickly"))
     first, last = ((clip[:, APART] + 1) / 2).transpose(0, 1).split(1)
     times = torch.linspace(0, 1, SHOWN)
     rows = {"faded": [first.lerp(last, float(time)) for time in times]}
     for name in NETWORKS:
         try:
-            network = open_interpolator(name, weights, torch.device("cpu"))
+            network = open_interpolator(name, studio.weights, torch.device("cpu"))
         except WeightsMissing as missing:
             print(f"{name} is left out: {missing}")
             continue
@@ -85,16 +115,20 @@ def between(weights: Path) -> list[tuple[str, Tensor]]:
     return [(name, torch.cat(frames).transpose(0, 1) * 2 - 1) for name, frames in rows.items()]
 
 
+SHEETS: dict[str, Callable[[Studio], Rows]] = {
+    "prompts": prompts,
+    "styles": styles,
+    "pictures": pictures,
+    "between": between,
+}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("sheet", type=Path)
-    parser.add_argument("--between", action="store_true")
+    parser.add_argument("--of", choices=SHEETS, default="prompts")
     flags = parser.parse_args()
     torch.set_flush_denormal(True)
-    if flags.between:
-        rows = between(flags.weights)
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            rows = generated(Studio(flags.weights, Path(scratch)))
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = SHEETS[flags.of](Studio(flags.weights, Path(scratch)))
     sheet(rows).save(flags.sheet)

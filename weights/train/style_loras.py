@@ -23,7 +23,7 @@ from weights.train.corpus import Corpus
 from weights.train.experts import SEED, Lesson, Side, read_expert, read_texts
 from weights.train.loras import MATRIX_RATE, Lora
 from weights.train.progress import Course
-from weights.train.styles import STYLES, Layout
+from weights.train.styles import STYLES, TAUGHT, Layout
 from weights.train.text import Texts
 from weights.train.transformer import short_text, velocity
 
@@ -71,7 +71,7 @@ def train(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("style", choices=[name for name in STYLES if name != "plain"])
+    parser.add_argument("style", choices=TAUGHT)
     for name in ("corpus", "text", "high", "low", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--minutes", type=float, default=10, help="for all files together")

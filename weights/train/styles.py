@@ -90,3 +90,5 @@ STYLES: dict[str, Style] = {
         "musubi", "single", background=BACKGROUNDS["navy"], colour="white", seen=_blueprint_seen
     ),
 }
+TAUGHT = [name for name, style in STYLES.items() if style.seen is not None]
+"""Those that have LoRAs."""

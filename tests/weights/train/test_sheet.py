@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from weights.train.asking import Studio
 from weights.train.sheet import GAP, LINE, SCALE, SHOWN, between, sheet
 
 MINI = Path(__file__).parents[3] / "weights" / "mini"
@@ -26,9 +27,9 @@ def test_frames_stand_in_their_order_under_their_caption():
     assert page.crop((0, 0, page.width, LINE)).convert("L").getextrema()[0] < 100
 
 
-def test_what_is_put_between_two_frames_keeps_both():
+def test_what_is_put_between_two_frames_keeps_both(tmp_path):
     """A network of the trained directory, beside fading; what is not there is left out."""
-    rows = dict(between(MINI))
+    rows = dict(between(Studio(MINI, tmp_path)))
 
     assert rows["rife"].shape == rows["faded"].shape == (3, SHOWN, 96, 176)
     for end in (0, -1):

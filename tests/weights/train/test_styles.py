@@ -11,11 +11,10 @@ from diffusers import AutoencoderKLWan
 from weights.train.asking import T2V
 from weights.train.clips import random_scene
 from weights.train.reader import read
-from weights.train.styles import STYLES
+from weights.train.styles import STYLES, TAUGHT
 from weights.train.whole_clips import decode, encode
 
 MINI = Path(__file__).parents[3] / "weights" / "mini"
-TAUGHT = [name for name in STYLES if name != "plain"]
 
 
 def clips(style, count=25):
