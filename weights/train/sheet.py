@@ -82,7 +82,7 @@ def pictures(studio: Studio) -> Rows:
     return [
         (f"drawn: {plan.prompt.text}", clip),
         ("made of that prompt and the first frame", _asked(studio, plan)[1]),
-        ("… and the last", _asked(studio, plan, last_frame=last)[1]),
+        ("made of both ends", _asked(studio, plan, last_frame=last)[1]),
     ]
 
 
