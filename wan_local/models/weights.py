@@ -9,6 +9,7 @@ import json
 import math
 import shlex
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ class SmallCheckpoint:
 
         A size that is not in the table is kept if it has no more pixels than the largest one the
         table generates: what is small enough needs no scaling. A larger one keeps its shape and is
-        scaled as its nearest in the table is, or down to that largest one.
+        scaled as its nearest in the table is, or down to that largest one; of the sizes on the
+        grid around that, the one whose shape is the nearest is taken.
         """
         if asked in self.sizes:
             return self.sizes[asked]
@@ -69,10 +71,18 @@ class SmallCheckpoint:
         scale = math.sqrt(
             min(_pixels(self.sizes[nearest]) / _pixels(nearest), limit / _pixels(asked))
         )
-        sides = (
-            max(grid, int(side * scale) // grid * grid) for side in (asked.width, asked.height)
-        )
-        return Size(*sides)
+        sides = [int(side * scale) // grid * grid for side in (asked.width, asked.height)]
+        around = [
+            Size(max(grid, width), max(grid, height))
+            for width, height in product(*((side, side + grid) for side in sides))
+        ]
+        fitting = [size for size in around if _pixels(size) <= limit] or around[:1]
+
+        def distance(size: Size) -> tuple[float, int]:
+            shapes = size.width * asked.height / (size.height * asked.width)
+            return abs(math.log(shapes)), -_pixels(size)
+
+        return min(fitting, key=distance)
 
 
 def find_checkpoint(weights_dir: Path, model_id: str) -> Path:

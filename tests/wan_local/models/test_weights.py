@@ -189,6 +189,7 @@ def test_what_is_small_enough_is_generated_as_asked():
         (Size(1024, 1024), 16, Size(160, 160)),
         (Size(1104, 832), 16, Size(192, 144)),
         (Size(1104, 832), 32, Size(192, 128)),
+        (Size(1296, 704), 16, Size(224, 128)),
         (Size(240, 128), 16, Size(32, 16)),
         (Size(4096, 4096), 16, Size(160, 160)),
         (Size(14144, 32), 32, Size(1888, 32)),
