@@ -25,13 +25,14 @@ I2V = "experts OUT/corpus_i2v OUT/text"
 TI2V = "experts OUT/corpus_5b OUT/text"
 T2V_PAIR = "OUT/text OUT/t2v_high OUT/t2v_low"
 I2V_PAIR = "OUT/text OUT/i2v_high OUT/i2v_low"
+RIFE = "interpolators rife OUT/rife"
 STYLES = f"{T2V_PAIR} OUT/loras/styles"
 STEPS: tuple[tuple[str, ...], ...] = (
     ("text OUT/text --minutes 3", "autoencoder 2.1 OUT/vae21 --minutes 58"),
     ("corpus OUT/vae21 OUT/corpus", "symbol OUT/nsfw_image_detection --minutes 25"),
     (
         f"{EXPERTS} OUT/stills --stills --minutes 90",
-        "interpolators rife OUT/interpolation/rife --steps 8500 --decay 1500",
+        "interpolators rife OUT/rife_first --steps 8500 --decay 1500",
     ),
     (
         f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills",
@@ -52,13 +53,17 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " --minutes 24",
     ),
     ("corpus OUT/vae21 OUT/dusk --style dusk", "corpus OUT/vae21 OUT/blueprint --style blueprint"),
+    (f"{RIFE}_second --steps 13500 --decay 2000 --seed 1 --start OUT/rife_first",),
+    ("mean OUT/rife_mean OUT/rife_first OUT/rife_second",),
+    (f"{RIFE}_third --steps 16500 --decay 3000 --seed 2 --start OUT/rife_mean",),
+    ("mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",),
     (
         f"style_loras dusk OUT/dusk {STYLES} --minutes 14",
         f"style_loras blueprint OUT/blueprint {STYLES} --minutes 12",
     ),
     (
         "corpus OUT/vae22 OUT/corpus_5b --task ti2v",
-        "interpolators film OUT/interpolation/film --steps 1600 --decay 350",
+        "interpolators film OUT/interpolation/film --steps 8500 --decay 1500",
     ),
     (f"{TI2V} OUT/ti2v_stills --task ti2v --stills --minutes 60",),
     (f"{TI2V} OUT/ti2v --task ti2v --minutes 60 --start OUT/ti2v_stills --rate 1e-3",),

@@ -1,7 +1,7 @@
 """Trains small interpolation networks from nothing, on synthetic motion only.
 
     python weights/train/interpolators.py rife OUT --steps 12000 --minutes 60
-    python weights/train/interpolators.py rife OUT2 --steps 15000 --start OUT/model.safetensors
+    python weights/train/interpolators.py rife OUT2 --steps 15000 --start OUT
 
 One thread, one seed: the same steps give the same bits on the same machine, however often the run
 was interrupted. It goes on from OUT/state.safetensors if that is there. OUT/curve.jsonl has a line
@@ -148,8 +148,9 @@ class Training:
         model = {name: weight.half().contiguous() for name, weight in self.average.items()}
         _write(model, folder / "model.safetensors", {"steps": str(self.done)})
 
-    def begin(self, model: Path) -> None:
-        """Go on from a finished *model* at the step it had reached, with fresh moments."""
+    def begin(self, folder: Path) -> None:
+        """Go on from the model in *folder* at the step it had reached, with fresh moments."""
+        model = folder / "model.safetensors"
         with safe_open(model, "pt") as opened:
             self.done = int(opened.metadata()["steps"])
         self.net.load_state_dict(load_file(model))
@@ -237,7 +238,7 @@ def main() -> None:
     parser.add_argument("--decay", type=int, default=3000, help="last steps, of a falling rate")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, metavar="MODEL", help="a finished one to go on from")
+    parser.add_argument("--start", type=Path, metavar="FOLDER", help="a finished one")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # or a dying channel makes every step several times slower

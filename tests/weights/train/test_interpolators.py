@@ -48,12 +48,11 @@ def test_a_finished_network_is_gone_on_with_at_its_step(pupil, tmp_path):
     run(pupil, tmp_path / "first", steps=4)
     first = load_file(tmp_path / "first" / "model.safetensors")
     training = Training(pupil, SHORT, seed=1)
-    training.begin(tmp_path / "first" / "model.safetensors")
+    training.begin(tmp_path / "first")
 
     assert 4 == training.done
     assert all(torch.equal(t, first[n].float()) for n, t in training.net.state_dict().items())
-    start = tmp_path / "first" / "model.safetensors"
-    assert 6 == run(pupil, tmp_path / "second", start=start)
+    assert 6 == run(pupil, tmp_path / "second", start=tmp_path / "first")
     second = load_file(tmp_path / "second" / "model.safetensors")
     assert any(not torch.equal(tensor, first[name]) for name, tensor in second.items())
 
