@@ -1,7 +1,7 @@
 """Make the trained small checkpoints again, from nothing, in eight hours and more of two cores.
 
     python -m weights.train OUT [WEIGHTS]               # default: weights/mini
-    python -m weights.train OUT WEIGHTS --share 0.01    # a rehearsal, which learns nothing
+    python -m weights.train OUT WEIGHTS --share 0.002   # a rehearsal, which learns nothing
 
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
 so this one may be interrupted and started again: what is finished ends at once, but trajectories,
