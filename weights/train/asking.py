@@ -55,12 +55,23 @@ def scenes(number: int, seed: int = 20260) -> Iterator[Scene]:
             yield scene
 
 
+def said(scene: Scene) -> PromptSpec:
+    """Return the prompt that asks for *scene*."""
+    return PromptSpec(text=scene.caption)
+
+
+def drawn(scene: Scene, model: str, frames: int, seed: int = 0) -> Tensor:
+    """Return *scene* as it is drawn, of *model*'s size, [3, frames, height, width] in 0..1."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = SIZES[model].height, SIZES[model].width
+    clip = render(scene, frames=frames, height=height, width=width, generator=generator)
+    return (clip + 1) / 2
+
+
 def true_clips(model: str, clips: int, frames: int) -> Iterator[tuple[Scene, Tensor]]:
     """Yield held-out scenes as they are drawn, [3, frames, height, width] in 0..1."""
-    size = {"frames": frames, "height": SIZES[model].height, "width": SIZES[model].width}
     for number, scene in enumerate(scenes(clips, seed=7)):
-        generator = torch.Generator().manual_seed(number)
-        yield scene, (render(scene, **size, generator=generator) + 1) / 2
+        yield scene, drawn(scene, model, frames, number)
 
 
 def the_pair(model: str) -> tuple[LoraRef, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wan_local.plan import LoraRef, PromptSpec, StartSpec, VideoPlan
+from wan_local.plan import LoraRef, StartSpec, VideoPlan
 from wan_local.stages.encode import encode_frames
 from weights.train.asking import (
     I2V,
@@ -23,6 +23,7 @@ from weights.train.asking import (
     Studio,
     a_plan,
     carried_out,
+    said,
     scenes,
     source,
     swapped,
@@ -50,7 +51,7 @@ def psnr(seen: Tensor, true: Tensor) -> float:
 def rates(studio: Studio, count: int, frames: int, model: str = T2V, **changes: Any) -> Result:
     """Return how often the reader sees what the caption said, by attribute and in all."""
     return _rates(
-        studio, count, lambda scene, seed: a_plan(model, _said(scene), seed, frames, **changes)
+        studio, count, lambda scene, seed: a_plan(model, said(scene), seed, frames, **changes)
     )
 
 
@@ -60,7 +61,7 @@ def avoided(studio: Studio, count: int, frames: int) -> Result:
         studio,
         count,
         lambda scene, seed: a_plan(
-            T2V, replace(_said(scene), negative=f"a {scene.colour} {scene.shape}"), seed, frames
+            T2V, replace(said(scene), negative=f"a {scene.colour} {scene.shape}"), seed, frames
         ),
     )
 
@@ -68,10 +69,6 @@ def avoided(studio: Studio, count: int, frames: int) -> Result:
 def exchanged(studio: Studio, count: int, frames: int) -> Result:
     """Return the rates with the two experts in one another's place."""
     return rates(Studio(swapped(studio.weights, studio.folder), studio.folder), count, frames)
-
-
-def _said(scene: Scene) -> PromptSpec:
-    return PromptSpec(text=scene.caption)
 
 
 def _rates(studio: Studio, count: int, plan: Callable[[Scene, int], VideoPlan]) -> Result:
@@ -93,7 +90,7 @@ def pictured(
         pictures = {"first_frame": studio.picture(true[:, 0])}
         if last:
             pictures["last_frame"] = studio.picture(true[:, -1])
-        seen = studio.clip(a_plan(model, _said(scene), seed, frames, **pictures, **more))
+        seen = studio.clip(a_plan(model, said(scene), seed, frames, **pictures, **more))
         first_db.append(psnr(seen[:, 0], true[:, 0]))
         last_db.append(psnr(seen[:, -1], true[:, -1]))
         moved += read(seen * 2 - 1).motion == scene.motion
@@ -114,7 +111,7 @@ def resemblance(studio: Studio, count: int, frames: int) -> Result:
         file = studio.video(true)
         for strength in STRENGTHS:
             start = StartSpec(file=file, strength=strength)
-            plan = a_plan(T2V, _said(others[seed]), seed, frames, start=start)
+            plan = a_plan(T2V, said(others[seed]), seed, frames, start=start)
             near[strength].append(psnr(studio.clip(plan), true))
     found = {f"strength {strength:g}, dB": fmean(values) for strength, values in near.items()}
     return found | {"falls": list(found.values()) == sorted(found.values(), reverse=True)}
@@ -131,7 +128,7 @@ def styled(studio: Studio, count: int, frames: int, *, style: str, folder: Path)
     assert seen is not None
     without, having, gone = [], [], True
     for seed, scene in enumerate(scenes(count)):
-        plan = a_plan(T2V, _said(scene), seed, frames)
+        plan = a_plan(T2V, said(scene), seed, frames)
         before = studio.latents(plan)
         having.append(seen(studio.clip(replace(plan, loras=loras))))
         without.append(seen(studio.pixels(T2V, before)))

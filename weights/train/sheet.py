@@ -22,9 +22,9 @@ from torch import Tensor
 
 from wan_local.errors import WeightsMissing
 from wan_local.interpolation.opening import NETWORKS, open_interpolator
-from wan_local.plan import PromptSpec, VideoPlan
-from weights.train.asking import I2V, SIZES, T2V, Studio, a_plan
-from weights.train.clips import Scene, render
+from wan_local.plan import VideoPlan
+from weights.train.asking import I2V, T2V, Studio, a_plan, drawn, said
+from weights.train.clips import Scene
 from weights.train.measures import style_loras
 from weights.train.styles import TAUGHT
 
@@ -35,7 +35,7 @@ SCENES = (
     Scene("green", "triangle", "moving up", "quickly", "checkered"),
 )
 Rows = list[tuple[str, Tensor]]
-"""Captions, and clips [3, frames, height, width] in -1..1."""
+"""Captions, and clips [3, frames, height, width] in 0..1."""
 FRAMES, SHOWN = 17, 6
 APART = [7, 10]
 """Two frames between which the star moves 16 pixels, a sixth of the picture's height."""
@@ -53,7 +53,7 @@ def sheet(clips: Rows) -> Image.Image:
         draw.text((GAP, number * row + 2), caption, fill="black")
         chosen = torch.linspace(0, video.shape[1] - 1, SHOWN).round().long().tolist()
         for column, index in enumerate(chosen):
-            levels = ((video[:, index].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255)
+            levels = (video[:, index].permute(1, 2, 0) * 255).round().clamp(0, 255)
             frame = Image.fromarray(levels.byte().numpy()).resize((width, height))
             page.paste(frame, (GAP + column * (width + GAP), number * row + LINE))
     return page
@@ -61,12 +61,12 @@ def sheet(clips: Rows) -> Image.Image:
 
 def prompts(studio: Studio) -> Rows:
     """Return what each of SCENES looks like, by its caption."""
-    return [_asked(studio, a_plan(T2V, _said(scene), n, FRAMES)) for n, scene in enumerate(SCENES)]
+    return [_asked(studio, a_plan(T2V, said(scene), n, FRAMES)) for n, scene in enumerate(SCENES)]
 
 
 def styles(studio: Studio) -> Rows:
     """Return one prompt and seed without a LoRA, and with each that teaches a style."""
-    plan = a_plan(T2V, _said(SCENES[0]), 0, FRAMES)
+    plan = a_plan(T2V, said(SCENES[0]), 0, FRAMES)
     rows = [_asked(studio, plan)]
     for style in TAUGHT:
         loras = style_loras(style, studio.weights / "loras" / "styles")
@@ -76,9 +76,9 @@ def styles(studio: Studio) -> Rows:
 
 def pictures(studio: Studio) -> Rows:
     """Return a drawn clip; what is made of its first frame; and of its first and its last."""
-    clip = _drawn(SCENES[1])
-    first, last = (studio.picture((clip[:, end] + 1) / 2) for end in (0, -1))
-    plan = a_plan(I2V, _said(SCENES[1]), 0, FRAMES, first_frame=first)
+    clip = drawn(SCENES[1], I2V, FRAMES)
+    first, last = (studio.picture(clip[:, end]) for end in (0, -1))
+    plan = a_plan(I2V, said(SCENES[1]), 0, FRAMES, first_frame=first)
     return [
         (f"drawn: {plan.prompt.text}", clip),
         ("made of that prompt and the first frame", _asked(studio, plan)[1]),
@@ -86,23 +86,14 @@ def pictures(studio: Studio) -> Rows:
     ]
 
 
-def _said(scene: Scene) -> PromptSpec:
-    return PromptSpec(text=scene.caption)
-
-
 def _asked(studio: Studio, plan: VideoPlan, **changes: Any) -> tuple[str, Tensor]:
-    return plan.prompt.text, studio.clip(replace(plan, **changes)) * 2 - 1
-
-
-def _drawn(scene: Scene) -> Tensor:
-    size = {"frames": FRAMES, "height": SIZES[T2V].height, "width": SIZES[T2V].width}
-    return render(scene, **size, generator=torch.Generator().manual_seed(0))
+    return plan.prompt.text, studio.clip(replace(plan, **changes))
 
 
 def between(studio: Studio) -> Rows:
     """Return two frames of one drawn clip with four between them, by what put them there."""
-    clip = _drawn(replace(SCENES[0], speed="quickly"))
-    first, last = ((clip[:, APART] + 1) / 2).transpose(0, 1).split(1)
+    clip = drawn(replace(SCENES[0], speed="quickly"), T2V, FRAMES)
+    first, last = clip[:, APART].transpose(0, 1).split(1)
     times = torch.linspace(0, 1, SHOWN)
     rows = {"faded": [first.lerp(last, float(time)) for time in times]}
     for name in NETWORKS:
@@ -112,7 +103,7 @@ def between(studio: Studio) -> Rows:
             print(f"{name} is left out: {missing}")
             continue
         rows[name] = [first, *network.between(first, last, times[1:-1].tolist()), last]
-    return [(name, torch.cat(frames).transpose(0, 1) * 2 - 1) for name, frames in rows.items()]
+    return [(name, torch.cat(frames).transpose(0, 1)) for name, frames in rows.items()]
 
 
 SHEETS: dict[str, Callable[[Studio], Rows]] = {
