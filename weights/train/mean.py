@@ -1,13 +1,14 @@
-"""Average finished networks that went on from the same one: what each learned last is its noise.
+"""Average finished networks that went on from one another, or from the same one.
 
     python -m weights.train.mean OUT FOLDER FOLDER ...
 
-Wortsman et al., "Model soups", 2022.
+Wortsman et al., "Model soups", 2022. A folder holds a network of ours, or a transformer.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,16 +16,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-MODEL = "model.safetensors"
+FILES = ("model.safetensors", "diffusion_pytorch_model.safetensors")
+"""What a network's weights are called."""
 
 
 def mean(folders: Sequence[Path], out: Path) -> None:
     """Write the mean of the networks in *folders* to the folder *out*, in half precision.
 
+    What the file says of itself, and a configuration beside it, are those of the last folder.
+
     Raises:
         ValueError: If they are not of one network.
+        FileNotFoundError: If there is none in a folder.
     """
-    files = [folder / MODEL for folder in folders]
+    files = [_weights(folder) for folder in folders]
     networks = [load_file(file) for file in files]
     shapes = [{name: tensor.shape for name, tensor in each.items()} for each in networks]
     if any(shape != shapes[0] for shape in shapes):
@@ -35,13 +40,23 @@ def mean(folders: Sequence[Path], out: Path) -> None:
         for name in networks[0]
     }
     out.mkdir(parents=True, exist_ok=True)
-    save_file(averaged, out / MODEL, {"steps": str(max(map(_steps, files)))})
+    with safe_open(files[-1], "pt") as last:
+        save_file(averaged, out / files[-1].name, last.metadata())
+    for config in folders[-1].glob("config.json"):
+        shutil.copyfile(config, out / config.name)
 
 
-def _steps(file: Path) -> int:
-    with safe_open(file, "pt") as opened:
-        return int((opened.metadata() or {}).get("steps", 0))
+def _weights(folder: Path) -> Path:
+    for name in FILES:
+        if (folder / name).exists():
+            return folder / name
+    msg = f"there is no {' and no '.join(FILES)} in {folder}"
+    raise FileNotFoundError(msg)
 
 
 if __name__ == "__main__":
-    mean([Path(folder) for folder in sys.argv[2:]], Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
+    flags = parser.parse_args()
+    mean(flags.folders, flags.out)
