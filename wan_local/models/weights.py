@@ -76,11 +76,12 @@ class SmallCheckpoint:
             Size(max(grid, width), max(grid, height))
             for width, height in product(*((side, side + grid) for side in sides))
         ]
+        # The first is the smallest: too large only for a strip that is one grid wide.
         fitting = [size for size in around if _pixels(size) <= limit] or around[:1]
 
         def distance(size: Size) -> tuple[float, int]:
-            shapes = size.width * asked.height / (size.height * asked.width)
-            return abs(math.log(shapes)), -_pixels(size)
+            ratio = size.width * asked.height / (size.height * asked.width)
+            return abs(math.log(ratio)), -_pixels(size)
 
         return min(fitting, key=distance)
 
