@@ -38,7 +38,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills",
         f"{EXPERTS} OUT/t2v_low --side low --minutes 60 --start OUT/stills",
     ),
-    ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22 --minutes 46"),
+    ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22_first --minutes 62"),
     (
         f"{I2V} OUT/i2v_high --task i2v --side high --minutes 34 --start OUT/t2v_high --rate 1e-3",
         f"{I2V} OUT/i2v_low --task i2v --side low --minutes 54 --start OUT/t2v_low --rate 1e-3",
@@ -53,20 +53,34 @@ STEPS: tuple[tuple[str, ...], ...] = (
         " --minutes 24",
     ),
     ("corpus OUT/vae21 OUT/dusk --style dusk", "corpus OUT/vae21 OUT/blueprint --style blueprint"),
-    (f"{RIFE}_second --steps 13500 --decay 2000 --seed 1 --start OUT/rife_first",),
-    ("mean OUT/rife_mean OUT/rife_first OUT/rife_second",),
-    (f"{RIFE}_third --steps 16500 --decay 3000 --seed 2 --start OUT/rife_mean",),
-    ("mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",),
     (
         f"style_loras dusk OUT/dusk {STYLES} --minutes 14",
         f"style_loras blueprint OUT/blueprint {STYLES} --minutes 12",
     ),
     (
-        "corpus OUT/vae22 OUT/corpus_5b --task ti2v",
+        "principal 2.2 OUT/vae22_first OUT/vae22_turned",
+        "mean OUT/t2v_mean OUT/t2v_high OUT/t2v_low",
+    ),
+    (
+        "corpus OUT/vae22_turned OUT/corpus_5b --task ti2v",
+        "graft OUT/t2v_mean OUT/vae21 OUT/vae22_turned OUT/ti2v_grafted",
+    ),
+    (
+        f"{TI2V} OUT/ti2v_stills --task ti2v --stills --minutes 24 --start OUT/ti2v_grafted",
+        f"{RIFE}_second --steps 13500 --decay 2000 --seed 1 --start OUT/rife_first",
+    ),
+    (
+        "autoencoder 2.2 OUT/vae22 --decoder-of OUT/vae22_turned --minutes 40",
+        "mean OUT/rife_mean OUT/rife_first OUT/rife_second",
+    ),
+    (
+        f"{TI2V} OUT/ti2v --task ti2v --minutes 60 --start OUT/ti2v_stills --rate 1e-3",
+        f"{RIFE}_third --steps 16500 --decay 3000 --seed 2 --start OUT/rife_mean",
+    ),
+    (
+        "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
         "interpolators film OUT/interpolation/film --steps 8500 --decay 1500",
     ),
-    (f"{TI2V} OUT/ti2v_stills --task ti2v --stills --minutes 60",),
-    (f"{TI2V} OUT/ti2v --task ti2v --minutes 60 --start OUT/ti2v_stills --rate 1e-3",),
 )
 """Modules of this package and their arguments."""
 

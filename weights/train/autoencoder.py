@@ -147,7 +147,8 @@ def train_decoder(
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
     vae = AutoencoderKLWan.from_pretrained(finished, torch_dtype=torch.float32)
-    for part in (vae.encoder, vae.quant_conv):
+    # What stands between encoder and decoder may leave channels empty (`principal`).
+    for part in (vae.encoder, vae.quant_conv, vae.post_quant_conv):
         part.requires_grad_(requires_grad=False)
     course = Course(vae, out, minutes=minutes, rate=rate, seed=seed, matrix_rate=rate * MATRICES)
     sizes, generator = SIZES_IN_USE[layout], course.generator

@@ -145,7 +145,7 @@ def write(
 def _write_shard(vae: Any, path: Path, clips: Iterator[tuple[Scene, Tensor]]) -> None:
     latents, scenes = [], []
     for scene, clip in clips:
-        latents.append(_encoded(vae, clip))
+        latents.append(latents_of(vae, clip))
         scenes.append(asdict(scene))
     save_shard(path, {"latents": torch.stack(latents)}, scenes=scenes)
 
@@ -156,14 +156,14 @@ def _write_pictured(vae: Any, path: Path, clips: Iterator[tuple[Scene, Tensor]])
     for number, (scene, clip) in enumerate(clips):
         # Spread evenly, so that no shard is without; scenes come in no order.
         last = int((number + 1) * LAST) > int(number * LAST)
-        tensors["latents"].append(_encoded(vae, clip))
-        tensors["pictures"].append(_encoded(vae, known_pixels(clip, last=last)))
+        tensors["latents"].append(latents_of(vae, clip))
+        tensors["pictures"].append(latents_of(vae, known_pixels(clip, last=last)))
         tensors["last"].append(torch.tensor(last))
         scenes.append(asdict(scene))
     save_shard(path, {name: torch.stack(rows) for name, rows in tensors.items()}, scenes=scenes)
 
 
-def _encoded(vae: Any, clip: Tensor) -> Tensor:
+def latents_of(vae: Any, clip: Tensor) -> Tensor:
     """Return the latents of *clip* as experts see them, [z, frames, height, width]."""
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     scale = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)

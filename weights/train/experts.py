@@ -4,12 +4,12 @@
     python -m weights.train.experts CORPUS TEXT OUT --minutes 30 --start OUT1
     python -m weights.train.experts CORPUS TEXT OUT2 --side high --minutes 12 --start OUT
     python -m weights.train.experts CORPUS_OF_I2V TEXT OUT3 --task i2v --side high --start OUT2
-    python -m weights.train.experts CORPUS_OF_5B TEXT OUT4 --task ti2v --minutes 40
+    python -m weights.train.experts CORPUS_OF_5B TEXT OUT4 --task ti2v --start GRAFTED
 
 A base learns all noise levels, from pictures first: what a shape looks like takes the longest, and
 a picture costs a fifth of the shortest clip. Each expert goes on from it on its own side of the
-boundary. Image to video goes on from the experts of text to video; the 5B kind is one transformer
-for all levels.
+boundary. Image to video goes on from the experts of text to video, and so does the 5B kind, one
+transformer for all levels, once they are made to fit (`mean`, `graft`).
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class Lesson:
         batch, scenes = self.corpus.draw(TOKENS, generator)
         latents = batch.latents
         sigma = noise_levels(len(latents), side, generator, BOUNDARIES.get(task, BOUNDARY))
-        noise = torch.randn(latents.shape, generator=generator)
+        # A channel that the VAE leaves empty stays so: there is nothing in it to be learned.
+        used = (latents != 0).amax((0, 2, 3, 4), keepdim=True)
+        noise = torch.randn(latents.shape, generator=generator) * used
         level = sigma.view(-1, 1, 1, 1, 1)
         said = self.texts.embed(prompts(scenes, generator))
         noisy = (1 - level) * latents + level * noise
@@ -117,23 +119,22 @@ class Lesson:
         with torch.autocast("cpu", torch.bfloat16):
             seen = predict(shown.latents, shown.sigma, said)
         errors = ((seen - (noise - latents)).square() * shown.weight)[:, :, shown.given :]
-        return errors.mean((1, 2, 3, 4)), sigma
+        return errors.mean((1, 2, 3, 4)) / used.float().mean(), sigma
 
 
 def begin(task: Kind, texts: Texts, start: Path | None) -> Any:
     """Return the model that training begins with.
 
     Raises:
-        ValueError: If it is for image to video and there is nothing to *start* from.
+        ValueError: If it is not for text to video and there is nothing to *start* from.
     """
-    channels = MODEL_OF[task].input_channels, MODEL_OF[task].latent_channels
     if start is not None:
         model = WanTransformer3DModel.from_pretrained(start, torch_dtype=torch.float32)
-        return widen(model, channels[0])
-    if task == "i2v":
-        msg = "image to video goes on from an expert of text to video: --start is missing"
+        return widen(model, MODEL_OF[task].input_channels)
+    if task != "t2v":
+        msg = f"{task} goes on from what was learned for text to video: --start is missing"
         raise ValueError(msg)
-    model = build(*channels)
+    model = build()
     attune(model, texts, torch.Generator().manual_seed(SEED))
     return model
 

@@ -10,7 +10,6 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from wan_local.catalog import MODELS
 from wan_local.stages.prompt import MAX_TOKENS
 from weights.train.clips import random_scene
 from weights.train.text import DIM, Texts, phrase
@@ -27,13 +26,6 @@ SHAPE: dict[str, Any] = {
     "qk_norm": "rms_norm_across_heads",
     "rope_max_seq_len": 128,
 }
-CHANNELS_OF_5B = MODELS["wan2.2-ti2v-5b"].latent_channels
-SHAPE_OF_5B: dict[str, Any] = SHAPE | {
-    "num_attention_heads": 8,
-    "ffn_dim": 384,
-    "num_layers": 4,
-}
-"""A token of the 5B kind has 192 numbers, and less than them would not carry its noise through."""
 LONG = 300
 """Tokens of a clip from which on torch's fused attention is the quicker one."""
 
@@ -83,8 +75,7 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
 
 def build(in_channels: int = 16, out_channels: int = 16) -> Any:
     """Return a fresh transformer whose blocks change nothing yet."""
-    shape = SHAPE_OF_5B if out_channels == CHANNELS_OF_5B else SHAPE
-    model = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **shape)
+    model = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **SHAPE)
     with torch.no_grad():
         embedder = model.condition_embedder
         embedder.time_proj.weight.mul_(0.1)
