@@ -10,7 +10,7 @@ import pytest
 
 from wan_local.models.weights import find_checkpoint, small_checkpoint
 from wan_local.plan import PromptSpec
-from weights.train.asking import T2V, Studio, a_plan
+from weights.train.asking import I2V, T2V, TI2V, Studio, a_plan, said
 from weights.train.clips import Scene
 from weights.train.measures import pictured, styled
 from weights.train.reader import read
@@ -24,6 +24,7 @@ def studio(tmp_path_factory):
     return Studio(MINI, tmp_path_factory.mktemp("requests"))
 
 
+@pytest.mark.parametrize("model", [T2V, TI2V])
 @pytest.mark.parametrize(
     "scene",
     [
@@ -32,9 +33,9 @@ def studio(tmp_path_factory):
     ],
     ids=lambda scene: scene.caption,
 )
-def test_it_shows_what_the_prompt_says(studio, scene):
+def test_it_shows_what_the_prompt_says(studio, scene, model):
     """Read off the pixels; every weight, the text side and the sampler have a part in it."""
-    seen = read(studio.clip(a_plan(T2V, PromptSpec(text=scene.caption), 1, 17)) * 2 - 1)
+    seen = read(studio.clip(a_plan(model, said(scene), 1, 17)) * 2 - 1)
 
     assert (scene.colour, scene.motion) == (seen.colour, seen.motion)
 
@@ -47,10 +48,10 @@ def test_another_colour_is_another_video(studio):
     assert ["red", "blue"] == [read(studio.clip(p) * 2 - 1).colour for p in (plan, blue)]
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_a_video_begins_and_ends_with_the_pictures_it_is_given(last, studio):
+@pytest.mark.parametrize(("model", "last"), [(I2V, False), (I2V, True), (TI2V, False)])
+def test_a_video_begins_and_ends_with_the_pictures_it_is_given(model, last, studio):
     """Held-out clips; 20 of them come to 32.5 dB, the worst to 27.3 (20.7 at the last frame)."""
-    kept = pictured(studio, 2, 17, last=last)
+    kept = pictured(studio, 2, 17, model=model, last=last)
 
     assert kept["worst first, dB"] > 26
     if last:

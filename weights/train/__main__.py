@@ -26,6 +26,7 @@ TI2V = "experts OUT/corpus_5b OUT/text"
 T2V_PAIR = "OUT/text OUT/t2v_high OUT/t2v_low"
 I2V_PAIR = "OUT/text OUT/i2v_high OUT/i2v_low"
 RIFE = "interpolators rife OUT/rife"
+FILM = "interpolators film"
 STYLES = f"{T2V_PAIR} OUT/loras/styles"
 STEPS: tuple[tuple[str, ...], ...] = (
     ("text OUT/text --minutes 3", "autoencoder 2.1 OUT/vae21 --minutes 58"),
@@ -74,13 +75,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "mean OUT/rife_mean OUT/rife_first OUT/rife_second",
     ),
     (
-        f"{TI2V} OUT/ti2v --task ti2v --minutes 60 --start OUT/ti2v_stills --rate 1e-3",
+        f"{TI2V} OUT/ti2v --task ti2v --minutes 64 --start OUT/ti2v_stills --rate 1e-3",
         f"{RIFE}_third --steps 16500 --decay 3000 --seed 2 --start OUT/rife_mean",
     ),
     (
         "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
-        "interpolators film OUT/interpolation/film --steps 8500 --decay 1500",
+        f"{FILM} OUT/film_first --steps 8500 --decay 1500",
     ),
+    (f"{FILM} OUT/interpolation/film --steps 16000 --decay 3500 --seed 1 --start OUT/film_first",),
 )
 """Modules of this package and their arguments."""
 

@@ -88,7 +88,7 @@ def assemble(trained: Trained, out: Path, weights: Path) -> Path:
         shutil.rmtree(folder / component, ignore_errors=True)
         (folder / component).mkdir(parents=True)
         for file in _files(out / part):
-            shutil.copyfile(file, folder / component / file.name)
+            _copy(file, folder / component / file.name)
     small = next(row for row in SMALL if row.id == trained.id)
     scheduler(small.shift).save_pretrained(folder / "scheduler")
     title = f"{trained.id}-mini (trained on drawn shapes)"
@@ -132,6 +132,16 @@ def _files(part: Path) -> list[Path]:
         return sorted(file for file in part.iterdir() if file.is_file())
     weights = sorted(part.glob("*model*.safetensors"))
     return [*weights, *sorted(part.glob("*config.json"))] if weights else []
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy *file*; a configuration without the place where it was made."""
+    if file.name != "config.json":
+        shutil.copyfile(file, target)
+        return
+    config = json.loads(file.read_text())
+    config.pop("_name_or_path", None)
+    _write_json(target, config)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -3,7 +3,7 @@
     python -m weights.train.principal 2.2 VAE OUT
 
 A VAE in Wan 2.2's layout has 48 channels of latents, and drawn shapes fill fewer: of the small one
-of 46 minutes, 29 directions hold all there is and 20 of them all but 0.3 dB. A transformer has to
+of 62 minutes, 29 directions hold all there is and 20 of them all but 0.3 dB. A transformer has to
 carry the noise of every channel from its entrance to its exit, and where it carries that of empty
 ones it has no room for shapes. A channel is a direction here, each of unit variance; those left
 over are zero, and nothing learns or reads them. Turning costs nothing: the first and the last layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -32,6 +33,16 @@ def test_the_parts_are_a_checkpoint_that_says_what_it_is(parts, tmp_path):
     assert folder == find_checkpoint(tmp_path / "mini", T2V.id)
     assert "wan2.2-t2v-a14b-mini (trained on drawn shapes)" == small_checkpoint(folder).title
     assert not (folder / "vae" / "last.safetensors").exists()
+
+
+def test_where_a_part_was_made_is_not_told(parts, tmp_path):
+    """Diffusers notes the folder a model was read from: one of the machine that trained it."""
+    config = json.loads((parts / "vae21" / "config.json").read_text())
+    noted = config | {"_name_or_path": "/home/somebody/vae"}
+    (parts / "vae21" / "config.json").write_text(json.dumps(noted))
+    folder = assemble(T2V, parts, tmp_path / "mini")
+
+    assert config == json.loads((folder / "vae" / "config.json").read_text())
 
 
 def test_without_a_part_nothing_is_written(parts, tmp_path):
