@@ -40,7 +40,7 @@ def test_what_is_put_between_two_frames_keeps_both(tmp_path):
         assert row.shape == faded.shape == (3, SHOWN, 96, 176)
         for end in (0, -1):
             assert torch.equal(row[:, end], faded[:, end])
-        assert not torch.allclose(row[:, 2], faded[:, 2], atol=0.05)
+        assert not torch.allclose(row[:, 2], faded[:, 2], atol=0.1)
 
 
 class Asked:
@@ -68,7 +68,7 @@ def test_styles_are_one_prompt_and_seed_without_a_lora_and_with_each():
 
     assert 1 + len(TAUGHT) == len(rows)
     assert [replace(plan, loras=()) for plan in studio.plans] == [studio.plans[0]] * len(rows)
-    assert [set(), *names[1:]] == names
+    assert set() == names[0]
     for style, found in zip(TAUGHT, names[1:], strict=True):
         assert found
         assert all(style in name for name in found)
