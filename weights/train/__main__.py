@@ -1,8 +1,9 @@
-"""Make the trained small checkpoints again, from nothing, in eight hours and more of two cores.
+"""Make the trained small checkpoints again, from nothing, in ten hours and more of two cores.
 
     python -m weights.train OUT [WEIGHTS]               # default: weights/mini
     python -m weights.train OUT WEIGHTS --share 0.002   # a rehearsal, which learns nothing
 
+The minutes of its steps come to ten hours; they have not been run in one go at that length.
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
 so this one may be interrupted and started again: what is finished ends at once, but trajectories,
 of which every call gathers more. Steps of one row run beside one another, a core each.
@@ -59,20 +60,21 @@ STEPS: tuple[tuple[str, ...], ...] = (
         f"style_loras blueprint OUT/blueprint {STYLES} --minutes 12",
     ),
     (
-        "principal 2.2 OUT/vae22_first OUT/vae22_turned",
+        "principal 2.2 OUT/vae22_first OUT/vae22_turned --batches 12",
         "mean OUT/t2v_mean OUT/t2v_high OUT/t2v_low",
     ),
     (
         "corpus OUT/vae22_turned OUT/corpus_5b --task ti2v",
-        "graft OUT/t2v_mean OUT/vae21 OUT/vae22_turned OUT/ti2v_grafted",
+        "graft OUT/t2v_mean OUT/vae21 OUT/vae22_turned OUT/ti2v_grafted --clips 90",
     ),
     (
         f"{TI2V} OUT/ti2v_stills --task ti2v --stills --minutes 24 --start OUT/ti2v_grafted",
         f"{RIFE}_second --steps 13500 --decay 2000 --seed 1 --start OUT/rife_first",
     ),
+    ("mean OUT/rife_mean OUT/rife_first OUT/rife_second",),
     (
         "autoencoder 2.2 OUT/vae22 --decoder-of OUT/vae22_turned --minutes 40",
-        "mean OUT/rife_mean OUT/rife_first OUT/rife_second",
+        f"{FILM} OUT/film_first --steps 8500 --decay 1500",
     ),
     (
         f"{TI2V} OUT/ti2v --task ti2v --minutes 64 --start OUT/ti2v_stills --rate 1e-3",
@@ -80,14 +82,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
-        f"{FILM} OUT/film_first --steps 8500 --decay 1500",
+        f"{FILM} OUT/interpolation/film --steps 16000 --decay 3500 --seed 1 --start OUT/film_first",
     ),
-    (f"{FILM} OUT/interpolation/film --steps 16000 --decay 3500 --seed 1 --start OUT/film_first",),
 )
 """Modules of this package and their arguments."""
 
 
-AMOUNT = re.compile(r"(?<=--)(minutes|steps|decay) (\d+)")
+AMOUNT = re.compile(r"(?<=--)(minutes|steps|decay|batches|clips) (\d+)")
 
 
 def main() -> None:

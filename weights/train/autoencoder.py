@@ -164,14 +164,20 @@ def _long(step: int) -> int:
 
 
 @torch.inference_mode()
-def finish(vae: Any, layout: str, out: Path, batches: int = 12) -> None:
-    """Measure the latents' mean and scale, and write the VAE in half precision."""
+def samples(vae: Any, layout: str, batches: int) -> tuple[Tensor, Tensor]:
+    """Return means and variances of latents of drawn clips, a latent in a row: [many, z]."""
     generator = torch.Generator().manual_seed(1)
     clips = (batch(SIZES[layout], generator, clips=8, frames=17) for _ in range(batches))
-    seen = [encode(vae, some)[0].transpose(0, 1).flatten(1) for some in clips]
-    latents = torch.cat(seen, 1)
-    scale = latents.std(1).clamp(min=0.05)
-    vae.register_to_config(latents_mean=latents.mean(1).tolist(), latents_std=scale.tolist())
+    found = [torch.stack(encode(vae, some)).movedim(2, -1).flatten(1, -2) for some in clips]
+    means, log_variances = torch.cat(found, 1)
+    return means, log_variances.exp()
+
+
+def finish(vae: Any, layout: str, out: Path, batches: int = 12) -> None:
+    """Measure the latents' mean and scale, and write the VAE in half precision."""
+    latents, _ = samples(vae, layout, batches)
+    scale = latents.std(0).clamp(min=0.05)
+    vae.register_to_config(latents_mean=latents.mean(0).tolist(), latents_std=scale.tolist())
     vae.half().save_pretrained(out)
 
 

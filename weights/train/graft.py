@@ -25,9 +25,10 @@ from weights.train.experts import read_expert
 
 SIZES = ((80, 144), (96, 176), (80, 80))
 """Height and width of the smaller of two clips."""
-CLIPS = 90
 LENGTHS = (1, 1, 17)
+"""Frames of a clip: each size is drawn at each of them in turn."""
 SCALE = 2
+"""How many times as large a clip is for the VAE of 16 pixels."""
 
 
 @torch.inference_mode()
@@ -96,19 +97,20 @@ def _least_squares(given: Tensor, wanted: Tensor) -> Tensor:
     return found.float()
 
 
-def write(expert: Path, smaller: Path, larger: Path, out: Path) -> None:
+def write(expert: Path, smaller: Path, larger: Path, out: Path, clips: int) -> None:
     """Write the transformer in *expert*, for the latents of *larger*, to *out*."""
     torch.set_flush_denormal(True)
     vaes = [
         AutoencoderKLWan.from_pretrained(folder, torch_dtype=torch.float32)
         for folder in (smaller, larger)
     ]
-    graft(read_expert(expert), *pairs(*vaes, CLIPS)).half().save_pretrained(out)
+    graft(read_expert(expert), *pairs(*vaes, clips)).half().save_pretrained(out)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("expert", "vae21", "vae22", "out"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--clips", type=int, default=90, help="drawn in both sizes")
     flags = parser.parse_args()
-    write(flags.expert, flags.vae21, flags.vae22, flags.out)
+    write(flags.expert, flags.vae21, flags.vae22, flags.out, flags.clips)

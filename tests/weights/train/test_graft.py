@@ -61,12 +61,11 @@ def test_the_same_clip_gives_as_many_patches_by_either_vae(tmp_path):
 def test_it_is_one_command(tmp_path, monkeypatch):
     """From an expert and two VAEs to one that diffusers loads."""
     small_shape(monkeypatch)
-    monkeypatch.setattr(module, "CLIPS", 2)
     monkeypatch.setattr(module, "SIZES", ((32, 32),))
     finished("2.1", tmp_path / "a")
     finished("2.2", tmp_path / "b")
     awake(build()).save_pretrained(tmp_path / "expert")
-    write(tmp_path / "expert", tmp_path / "a", tmp_path / "b", tmp_path / "out")
+    write(tmp_path / "expert", tmp_path / "a", tmp_path / "b", tmp_path / "out", clips=2)
     config = WanTransformer3DModel.from_pretrained(tmp_path / "out").config
 
     assert (48, 48, 2) == (config.in_channels, config.out_channels, config.num_layers)

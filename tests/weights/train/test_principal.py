@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from tests.weights.train.worlds import finished
-from weights.train import principal
-from weights.train.principal import samples, turn, write
+from weights.train.autoencoder import samples
+from weights.train.principal import turn, write
 from weights.train.whole_clips import decode, encode
 
 
@@ -51,11 +51,9 @@ def test_what_is_left_over_is_empty_and_unread(vae, clips):
     assert error < 0.01 * before.square().mean()
 
 
-def test_channels_have_unit_variance_and_do_not_go_together(tmp_path, vae, monkeypatch):
+def test_channels_have_unit_variance_and_do_not_go_together(tmp_path, vae):
     """As a transformer sees them: less their mean, by their scale."""
-    once = principal.samples
-    monkeypatch.setattr(principal, "samples", lambda vae, layout: once(vae, layout, batches=1))
-    write("2.2", tmp_path / "vae", tmp_path / "turned", kept=6)
+    write("2.2", tmp_path / "vae", tmp_path / "turned", kept=6, batches=1)
     turned = AutoencoderKLWan.from_pretrained(tmp_path / "turned", torch_dtype=torch.float32)
     found, spread = samples(turned, "2.2", batches=1)
     seen = (found - torch.tensor(turned.config.latents_mean)) / torch.tensor(
