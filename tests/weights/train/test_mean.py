@@ -41,7 +41,7 @@ def test_networks_that_differ_are_not_averaged(tmp_path):
 
 
 def test_a_folder_without_a_network_is_named(tmp_path):
-    """Not the first of many, whose name would say nothing."""
+    """By its own name, not only by that of the file it lacks."""
     with pytest.raises(FileNotFoundError, match=r"diffusion_pytorch_model.safetensors in .*/empty"):
         mean([written(tmp_path / "one", torch.zeros(2)), tmp_path / "empty"], tmp_path / "mean")
 
