@@ -20,14 +20,16 @@ from weights.build_small import SMALL, model_index, scheduler
 
 # What a checkpoint generates when a full size is asked for: a small one of its shape, and one of
 # `corpus.KINDS`, as a model draws well only what is as large as what it was taught.
+SQUARES = ("512x512", "1024x1024")
+"""Of pictures: the presets `square` and `square_hd`, which is the default."""
 SIZES_OF_A14B = (
     {"832x480": (144, 80), "1024x576": (176, 96), "1280x720": (176, 96)}
-    | dict.fromkeys(("624x624", "768x768", "960x960"), (80, 80))
+    | dict.fromkeys(("624x624", "768x768", "960x960", *SQUARES), (80, 80))
     | dict.fromkeys(("480x832", "576x1024", "720x1280"), (80, 144))
 )
 SIZES_OF_5B = (
     {"832x480": (288, 160), "1024x576": (352, 192), "1280x704": (352, 192)}
-    | dict.fromkeys(("608x608", "768x768", "928x928"), (160, 160))
+    | dict.fromkeys(("608x608", "768x768", "928x928", *SQUARES), (160, 160))
     | dict.fromkeys(("480x832", "576x1024", "704x1280"), (160, 288))
 )
 

@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 
+from server.schemas.image import PRESETS
 from wan_local.catalog import MODELS
-from wan_local.geometry import size_for
+from wan_local.geometry import Size, size_for
 from wan_local.models.weights import find_checkpoint, small_checkpoint
 from weights.train.assemble import TRAINED, assemble, copy_curves, place_network
 from weights.train.corpus import KINDS
@@ -82,6 +83,7 @@ def test_every_full_size_has_a_small_one_of_its_shape(trained):
     """What is not in the table is scaled, to sizes that nothing was trained at."""
     grid = 32 if trained.id == "wan2.2-ti2v-5b" else 16
     full = [size_for(r, a, grid) for r in RESOLUTIONS for a in ("16:9", "9:16", "1:1")]
+    full += [Size(*PRESETS[name]) for name in ("square", "square_hd")]
 
     assert {str(size).replace("×", "x") for size in full} == set(trained.sizes)
     for width, height in trained.sizes.values():
