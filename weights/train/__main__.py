@@ -27,7 +27,7 @@ TI2V = "experts OUT/corpus_5b OUT/text"
 T2V_PAIR = "OUT/text OUT/t2v_high OUT/t2v_low"
 I2V_PAIR = "OUT/text OUT/i2v_high OUT/i2v_low"
 RIFE = "interpolators rife OUT/rife"
-FILM = "interpolators film"
+NARROW_FILM = "interpolators film-narrow"
 STYLES = f"{T2V_PAIR} OUT/loras/styles"
 STEPS: tuple[tuple[str, ...], ...] = (
     ("text OUT/text --minutes 3", "autoencoder 2.1 OUT/vae21 --minutes 58"),
@@ -37,13 +37,18 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "interpolators rife OUT/rife_first --steps 8500 --decay 1500",
     ),
     (
-        f"{EXPERTS} OUT/t2v_high --side high --minutes 60 --start OUT/stills",
+        f"{EXPERTS} OUT/t2v_high_first --side high --minutes 60 --start OUT/stills",
         f"{EXPERTS} OUT/t2v_low --side low --minutes 60 --start OUT/stills",
     ),
     ("corpus OUT/vae21 OUT/corpus_i2v --task i2v", "autoencoder 2.2 OUT/vae22_first --minutes 62"),
     (
-        f"{I2V} OUT/i2v_high --task i2v --side high --minutes 34 --start OUT/t2v_high --rate 1e-3",
+        f"{I2V} OUT/i2v_high --task i2v --side high --minutes 34 --start OUT/t2v_high_first"
+        " --rate 1e-3",
         f"{I2V} OUT/i2v_low --task i2v --side low --minutes 54 --start OUT/t2v_low --rate 1e-3",
+    ),
+    (
+        f"{EXPERTS} OUT/t2v_high --side high --minutes 32 --start OUT/t2v_high_first --rate 4e-3",
+        f"{NARROW_FILM} OUT/film_first --steps 8500 --decay 1500",
     ),
     (
         f"trajectories {T2V_PAIR} OUT/journeys --minutes 30",
@@ -61,7 +66,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "principal 2.2 OUT/vae22_first OUT/vae22_turned --batches 12",
-        "mean OUT/t2v_mean OUT/t2v_high OUT/t2v_low",
+        "mean OUT/t2v_mean OUT/t2v_high_first OUT/t2v_low",
     ),
     (
         "corpus OUT/vae22_turned OUT/corpus_5b --task ti2v",
@@ -74,7 +79,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("mean OUT/rife_mean OUT/rife_first OUT/rife_second",),
     (
         "autoencoder 2.2 OUT/vae22 --decoder-of OUT/vae22_turned --minutes 40",
-        f"{FILM} OUT/film_first --steps 8500 --decay 1500",
+        f"{NARROW_FILM} OUT/film_second --steps 16000 --decay 3500 --seed 1 --start OUT/film_first",
     ),
     (
         f"{TI2V} OUT/ti2v --task ti2v --minutes 64 --start OUT/ti2v_stills --rate 1e-3",
@@ -82,7 +87,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
-        f"{FILM} OUT/interpolation/film --steps 16000 --decay 3500 --seed 1 --start OUT/film_first",
+        "interpolators film OUT/interpolation/film --steps 31000 --decay 37500 --seed 2"
+        " --start OUT/film_second",
     ),
 )
 """Modules of this package and their arguments."""

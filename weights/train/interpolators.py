@@ -2,6 +2,7 @@
 
     python weights/train/interpolators.py rife OUT --steps 12000 --minutes 60
     python weights/train/interpolators.py rife OUT2 --steps 15000 --start OUT
+    python weights/train/interpolators.py film OUT4 --steps 31000 --decay 37500 --start NARROW
 
 One thread, one seed: the same steps give the same bits on the same machine, however often the run
 was interrupted. It goes on from OUT/state.safetensors if that is there. OUT/curve.jsonl has a line
@@ -84,6 +85,7 @@ class Course:
 COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
+    "film-narrow": Course(small_crops=1200, full_motion=1200, strict_flow=1000),
     "film": Course(small_crops=1200, full_motion=1200, strict_flow=1000),
 }
 
@@ -153,7 +155,7 @@ class Training:
         model = folder / "model.safetensors"
         with safe_open(model, "pt") as opened:
             self.done = int(opened.metadata()["steps"])
-        self.net.load_state_dict(load_file(model))
+        self.pupil.put(self.net, load_file(model))
         for name, weight in self.net.state_dict().items():
             self.average[name].copy_(weight)
 
@@ -235,7 +237,12 @@ def main() -> None:
     parser.add_argument("network", choices=PUPILS)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--decay", type=int, default=3000, help="last steps, of a falling rate")
+    parser.add_argument(
+        "--decay",
+        type=int,
+        default=3000,
+        help="last steps, of a falling rate; with more than there are left, it begins lower",
+    )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, metavar="FOLDER", help="a finished one")

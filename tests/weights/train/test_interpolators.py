@@ -85,3 +85,4 @@ def test_the_course_grows_and_then_falls():
     assert (4, 96) == course.crop(course.small_crops)
     assert course.share_of_rate(8999, 12_000, 3000) == 1
     assert course.share_of_rate(12_000, 12_000, 3000) == pytest.approx(0.02)
+    assert 0.3 < course.share_of_rate(16_000, 31_000, 37_500) < 0.4, "gentle with what is learned"

@@ -8,7 +8,17 @@ import torch
 from wan_local.interpolation.film import film_layout
 from wan_local.interpolation.rife import rife_layout
 from weights.train.motion import Difficulty, triplets
-from weights.train.pupils import PUPILS, Strictness, log_error, small_film, small_rife
+from weights.train.pupils import (
+    FILM,
+    NARROW,
+    NOISE,
+    PUPILS,
+    ROUNDING,
+    Strictness,
+    log_error,
+    small_film,
+    small_rife,
+)
 from weights.train.textures import textures
 
 
@@ -44,19 +54,20 @@ def test_a_wrong_flow_costs_more_the_more_it_counts(name, triplet):
 def test_the_files_of_small_networks_are_read_by_their_shapes():
     """As the published ones are."""
     assert small_rife().layout == rife_layout(small_rife().state_dict())
-    assert film_layout(small_film().state_dict()).base == 6
+    assert all(film_layout(small_film(each).state_dict()) == each for each in (NARROW, FILM))
 
 
 def test_halving_the_error_is_worth_the_same_everywhere():
     """In a scene at 50 dB as in one at 20, which a plain difference would drown it with."""
     truth = torch.full((1, 3, 32, 32), 0.5)
     gains = [
-        float(log_error(truth + 2 * error, truth) - log_error(truth + error, truth))
+        float(log_error(truth + 2 * error, truth, NOISE) - log_error(truth + error, truth, NOISE))
         for error in (0.02, 0.1)
     ]
 
     assert gains[0] == pytest.approx(gains[1], abs=0.05)
-    assert log_error(truth, truth) < -11
+    assert log_error(truth, truth, NOISE) < -11
+    assert log_error(truth, truth, ROUNDING) < -13
 
 
 @pytest.mark.parametrize("name", PUPILS)
@@ -82,3 +93,14 @@ def test_film_is_taught_as_it_works(triplet):
         made = next(net.between(net.see(triplet.first), net.see(triplet.second), [0.5]))
 
     assert torch.allclose(taught.clamp(0, 1), made, atol=1e-5)
+
+
+def test_film_goes_on_from_a_narrow_one(triplet):
+    """Training has a second pupil for it; what the first has learned shows the same picture."""
+    narrow, wide = small_film(NARROW), small_film()
+    PUPILS["film"].put(wide, narrow.state_dict())
+    before, after = (
+        PUPILS["film"].learn(net, triplet, Strictness(1.0, 0.0)).picture for net in (narrow, wide)
+    )
+
+    assert torch.allclose(before, after, atol=1e-5)
