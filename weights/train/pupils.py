@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d
 
 from wan_local.interpolation.film import FUSED, Film, FilmLayout, Motion, Seen
 from wan_local.interpolation.rife import Rife, RifeLayout
+from wan_local.interpolation.warp import backward_warp
 from weights.train.grow import grow
 from weights.train.motion import Triplet
 from weights.train.muon import Muon, learned_by_muon
@@ -178,7 +179,14 @@ def teach_film(net: Film, triplet: Triplet, strictness: Strictness) -> Lesson:
     flows = [flow.chunk(2) for flow in net.predict_flow(seen.features, turned)[:FUSED]]
     motion = Motion([forth for forth, _ in flows], [back for _, back in flows])
     picture = net.render(first, second, motion, 0.5)
+    moved = [
+        backward_warp(frame, flow[0] / 2)
+        for frame, flow in ((triplet.first, motion.back), (triplet.second, motion.forth))
+    ]
     loss = SHARE * log_error(picture, triplet.middle, ROUNDING)
+    # The decoder makes up for flows of a quarter of a pixel where nothing moves, but not for all
+    # that they blur: they have to be good by themselves, as RIFE's are.
+    loss = loss + SHARE * log_error((moved[0] + moved[1]) / 2, triplet.middle, ROUNDING)
     forth, back = triplet.velocity[0], -triplet.velocity[2]
     error = (motion.forth[0] - forth).detach().norm(dim=1).mean()
     for level, pair in enumerate(flows):

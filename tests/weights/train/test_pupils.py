@@ -104,3 +104,13 @@ def test_film_goes_on_from_a_narrow_one(triplet):
     )
 
     assert torch.allclose(before, after, atol=1e-5)
+
+
+def test_a_decoder_that_hides_its_flows_does_not_save_them(triplet):
+    """They are judged by what they move, and not only by the picture that is drawn from it."""
+    net = small_film()
+    torch.nn.init.zeros_(net.fuse.output_conv.weight)
+    PUPILS["film"].learn(net, triplet, Strictness(0.0, 0.0)).loss.backward()
+    finest = list(net.predict_flow._predictors.children())[-1]
+
+    assert finest._convs[-1][0].bias.grad.abs().min() > 0
