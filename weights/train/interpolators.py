@@ -52,6 +52,8 @@ class Course:
     """Step from which on motion is as large as it gets, and much of it as slow as real video."""
     strict_flow: int = 2000
     """Steps in which the true flow counts in full; later only as a hint, to within a pixel."""
+    large_crops: int | None = None
+    """Step from which on one crop of 192 pixels is shown: as many pixels again."""
     batch: int = 8
 
     def share_of_rate(self, step: int, steps: int, decay: int) -> float:
@@ -62,8 +64,11 @@ class Course:
 
     def crop(self, step: int) -> tuple[int, int]:
         """Return how many crops of how many pixels."""
-        small = step < self.small_crops
-        return (self.batch, 64) if small else (self.batch // 2, 96)
+        if step < self.small_crops:
+            return self.batch, 64
+        if self.large_crops is None or step < self.large_crops:
+            return self.batch // 2, 96
+        return self.batch // 8, 192
 
     def difficulty(self, step: int) -> Difficulty:
         """Return how large the motion is, and how much else there is to see."""
@@ -86,7 +91,9 @@ COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
     "film-narrow": Course(small_crops=1200, full_motion=1200, strict_flow=1000),
-    "film": Course(small_crops=1200, full_motion=1200, strict_flow=1000),
+    # The coarse levels of a small crop are all border: of a real frame they put out flows of half a
+    # pixel where nothing moved.
+    "film": Course(small_crops=1200, full_motion=1200, strict_flow=1000, large_crops=24_000),
 }
 
 

@@ -189,6 +189,8 @@ def teach_film(net: Film, triplet: Triplet, strictness: Strictness) -> Lesson:
     loss = loss + SHARE * log_error((moved[0] + moved[1]) / 2, triplet.middle, ROUNDING)
     forth, back = triplet.velocity[0], -triplet.velocity[2]
     error = (motion.forth[0] - forth).detach().norm(dim=1).mean()
+    loss = loss + _unrest(motion.forth[0], forth, strictness)
+    loss = loss + _unrest(motion.back[0], back, strictness)
     for level, pair in enumerate(flows):
         for flow, truth in zip(pair, (forth, back), strict=True):
             loss = loss + 0.5 * FADED**level * _flow_loss(flow * 2**level, truth, strictness)
@@ -207,6 +209,12 @@ def _flow_loss(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
     # Every second pixel each way: flows are smooth, and a quarter of the work.
     wrong = (flow[..., ::2, ::2] - truth[..., ::2, ::2]).abs() - strictness.slack
     return strictness.weight * wrong.clamp(0, FARTHEST).mean()
+
+
+def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
+    """Return how much *flow* moves where hardly anything does: there none at all is the best."""
+    still = truth.norm(dim=1, keepdim=True) < strictness.slack
+    return 0.5 * (flow.abs() * still).mean()
 
 
 def _film(layout: FilmLayout) -> Pupil:

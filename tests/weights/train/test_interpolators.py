@@ -82,7 +82,8 @@ def test_the_course_grows_and_then_falls():
 
     assert shifts == sorted(set(shifts))
     assert (8, 64) == course.crop(0)
-    assert (4, 96) == course.crop(course.small_crops)
+    assert (4, 96) == course.crop(course.small_crops) == course.crop(50_000)
+    assert (1, 192) == Course(large_crops=24_000).crop(24_000)
     assert course.share_of_rate(8999, 12_000, 3000) == 1
     assert course.share_of_rate(12_000, 12_000, 3000) == pytest.approx(0.02)
     assert 0.3 < course.share_of_rate(16_000, 31_000, 37_500) < 0.4, "gentle with what is learned"

@@ -114,3 +114,21 @@ def test_a_decoder_that_hides_its_flows_does_not_save_them(triplet):
     finest = list(net.predict_flow._predictors.children())[-1]
 
     assert finest._convs[-1][0].bias.grad.abs().min() > 0
+
+
+def test_a_flow_where_nothing_moves_is_wrong_however_small():
+    """Elsewhere up to a pixel costs nothing; there every tenth of one blurs."""
+    generator = torch.Generator().manual_seed(0)
+    still = triplets(textures(4, generator), 2, 64, Difficulty(0, 0), generator, halfway=True)
+    torch.manual_seed(0)
+    net = small_film()
+    with torch.no_grad():
+        motion = net.motion(net.see(still.first), net.see(still.second))
+    free, bound = (
+        float(PUPILS["film"].learn(net, still, Strictness(0.0, slack)).loss.detach())
+        for slack in (0.0, 1.0)
+    )
+    flows = motion.forth[0].abs().mean() + motion.back[0].abs().mean()
+
+    assert flows > 0.01
+    assert bound - free == pytest.approx(float(flows) / 2, rel=0.01)
