@@ -53,7 +53,7 @@ class Course:
     strict_flow: int = 2000
     """Steps in which the true flow counts in full; later only as a hint, to within a pixel."""
     large_crops: int | None = None
-    """Step from which on one crop of 192 pixels is shown: as many pixels again."""
+    """Step from which on there is one crop of 192 pixels; no more pixels in all."""
     batch: int = 8
 
     def share_of_rate(self, step: int, steps: int, decay: int) -> float:

@@ -29,7 +29,8 @@ SHARE = 0.25
 """Weight of the picture's error, a logarithm, beside the flow's, in pixels."""
 
 NARROW, FILM = FilmLayout(6, (8, 12, 16, 24)), FilmLayout(8, (12, 16, 24, 32))
-"""Widths of the small FILM, and of the one that it grows from, whose steps take two thirds."""
+"""Widths of the FILM that is trained first, a step of which takes two thirds, and of what it grows
+to."""
 NOISE, ROUNDING = 1e-5, 1e-6
 """Mean squared errors, 50 and 60 dB, from which on less is hardly better: that of the noise in most
 scenes, and that of a picture in whole levels.
@@ -214,7 +215,7 @@ def _flow_loss(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
 def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
     """Return how much *flow* moves where hardly anything does: there none at all is the best."""
     still = truth.norm(dim=1, keepdim=True) < strictness.slack
-    return 0.5 * (flow.abs() * still).mean()
+    return 2 * (flow.abs() * still).mean()
 
 
 def _film(layout: FilmLayout) -> Pupil:
