@@ -28,6 +28,9 @@ FADED = 0.8
 SHARE = 0.25
 """Weight of the picture's error, a logarithm, beside the flow's, in pixels."""
 
+UNREST = 2.0
+"""Weight of a pixel of flow where nothing moves. The error of pictures alone rewards a fraction of
+one in noisy scenes: what is read between pixels has less of the noise."""
 NARROW, FILM = FilmLayout(6, (8, 12, 16, 24)), FilmLayout(8, (12, 16, 24, 32))
 """Widths of the FILM that is trained first, a step of which takes two thirds, and of what it grows
 to."""
@@ -215,7 +218,7 @@ def _flow_loss(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
 def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
     """Return how much *flow* moves where hardly anything does: there none at all is the best."""
     still = truth.norm(dim=1, keepdim=True) < strictness.slack
-    return 2 * (flow.abs() * still).mean()
+    return UNREST * (flow.abs() * still).mean()
 
 
 def _film(layout: FilmLayout) -> Pupil:

@@ -14,6 +14,7 @@ from weights.train.pupils import (
     NOISE,
     PUPILS,
     ROUNDING,
+    UNREST,
     Strictness,
     log_error,
     small_film,
@@ -131,4 +132,4 @@ def test_a_flow_where_nothing_moves_is_wrong_however_small():
     flows = motion.forth[0].abs().mean() + motion.back[0].abs().mean()
 
     assert flows > 0.01
-    assert bound - free == pytest.approx(float(flows) / 2, rel=0.01)
+    assert bound - free == pytest.approx(UNREST * float(flows), rel=0.01)
