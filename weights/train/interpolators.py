@@ -62,6 +62,15 @@ class Course:
         fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late))
         return min(1.0, (step + 1) / self.warmup) * fall
 
+    def share_of_average(self, step: int, steps: int, decay: int) -> float:
+        """How much the newest weights count: more where they soon leave what they were.
+
+        That is early, and while the rate falls, the more so the faster it falls.
+        """
+        if step < 1000:
+            return 0.01
+        return 0.001 if step < steps - decay else min(0.01, max(0.001, 35 / decay))
+
     def crop(self, step: int) -> tuple[int, int]:
         """Return how many crops of how many pixels."""
         if step < self.small_crops:
@@ -124,9 +133,7 @@ class Training:
             )
             lesson = self.pupil.learn(self.net, triplet, course.strictness(step))
             self._learn(lesson.loss, course.share_of_rate(step, until, decay))
-            # Early, and while the rate falls, the weights soon leave what they were.
-            early_or_late = step < 1000 or step >= until - decay
-            self._update_average(0.01 if early_or_late else 0.001)
+            self._update_average(course.share_of_average(step, until, decay))
             self.done += 1
             yield lesson, triplet
 

@@ -87,3 +87,13 @@ def test_the_course_grows_and_then_falls():
     assert course.share_of_rate(8999, 12_000, 3000) == 1
     assert course.share_of_rate(12_000, 12_000, 3000) == pytest.approx(0.02)
     assert 0.3 < course.share_of_rate(16_000, 31_000, 37_500) < 0.4, "gentle with what is learned"
+
+
+def test_the_average_is_as_long_as_the_rate_is_constant():
+    """One that lags behind a fast fall is no average of finished weights; a short one is noise."""
+    share = Course().share_of_average
+
+    assert share(0, 12_000, 3000) == share(11_000, 12_000, 3000) == 0.01
+    assert share(8999, 12_000, 3000) == 0.001
+    assert share(16_000, 31_000, 37_500) == 0.001
+    assert share(10_000, 12_000, 7000) == pytest.approx(0.005)
