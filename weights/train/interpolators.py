@@ -21,7 +21,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -96,13 +96,15 @@ class Course:
         return Strictness(1.0, 0.0) if step < self.strict_flow else Strictness(0.15, 1.0)
 
 
+FILM = Course(small_crops=1200, full_motion=1200, strict_flow=1000)
 COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
-    "film-narrow": Course(small_crops=1200, full_motion=1200, strict_flow=1000),
+    "film-narrow": FILM,
     # The coarse levels of a small crop are all border: of a real frame they put out flows of half a
     # pixel where nothing moved.
-    "film": Course(small_crops=1200, full_motion=1200, strict_flow=1000, large_crops=24_000),
+    "film": replace(FILM, large_crops=24_000),
+    "film-decoder": FILM,
 }
 
 

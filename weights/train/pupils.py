@@ -94,11 +94,12 @@ class Pupil:
     def optimizers(self, network: nn.Module) -> list[tuple[torch.optim.Optimizer, float]]:
         """Return what learns *network*, each with its rate."""
         heads = {id(p) for n, p in network.named_parameters() if self._is_head(n)}
-        matrices = [p for p in learned_by_muon(network) if id(p) not in heads]
+        matrices = [p for p in learned_by_muon(network) if p.requires_grad and id(p) not in heads]
         by_muon = {id(p) for p in matrices}
-        others = [p for p in network.parameters() if id(p) not in by_muon]
+        others = [p for p in network.parameters() if p.requires_grad and id(p) not in by_muon]
         adam = torch.optim.AdamW(others, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.98))
-        return [(Muon(matrices, 0.0), self.matrix_rate), (adam, self.rate)]
+        muon = [(Muon(matrices, 0.0), self.matrix_rate)] if matrices else []
+        return [*muon, (adam, self.rate)]
 
     def _is_head(self, name: str) -> bool:
         return any(part in name for part in self.heads)
@@ -221,9 +222,22 @@ def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
     return UNREST * (flow.abs() * still).mean()
 
 
-def _film(layout: FilmLayout) -> Pupil:
+def film_of_fixed_flows() -> Film:
+    """Return a FILM of which nothing is learned but the decoder.
+
+    Half of what one crop a step teaches the decoder is to sharpen, which moved frames ask for and
+    still ones do not. In a batch those still count most, as their errors' logarithms are steepest;
+    one by one they are clipped to what every other counts.
+    """
+    net = small_film()
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name.startswith("fuse."))
+    return net
+
+
+def _film(layout: FilmLayout, make: Callable[[], Film] | None = None) -> Pupil:
     return Pupil(
-        partial(small_film, layout),
+        make or partial(small_film, layout),
         teach_film,
         halfway=True,
         heads=("_convs.4", "fuse."),
@@ -235,4 +249,5 @@ PUPILS = {
     "rife": Pupil(small_rife, teach_rife, halfway=False, heads=("lastconv",)),
     "film-narrow": _film(NARROW),
     "film": _film(FILM),
+    "film-decoder": _film(FILM, film_of_fixed_flows),
 }

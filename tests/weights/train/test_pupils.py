@@ -82,7 +82,21 @@ def test_every_weight_is_learned_once(name):
         for parameter in group["params"]
     ]
 
-    assert sorted(held) == sorted(id(parameter) for parameter in network.parameters())
+    assert sorted(held) == sorted(id(p) for p in network.parameters() if p.requires_grad)
+
+
+def test_a_decoder_is_taught_alone(triplet):
+    """Its flows are those of a finished network, and stay so."""
+    pupil = PUPILS["film-decoder"]
+    net = pupil.make()
+    before = {name: weight.clone() for name, weight in net.state_dict().items()}
+    pupil.learn(net, triplet, Strictness(0.15, 1.0)).loss.backward()
+    for optimizer, rate in pupil.optimizers(net):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+    changed = {name for name, weight in net.state_dict().items() if not weight.equal(before[name])}
+
+    assert changed == {name for name in before if name.startswith("fuse.")}
 
 
 def test_film_is_taught_as_it_works(triplet):
