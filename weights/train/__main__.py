@@ -87,8 +87,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
-        "interpolators film OUT/interpolation/film --steps 31000 --decay 37500 --seed 2"
+        "interpolators film OUT/film_third --steps 24000 --decay 20000 --seed 2"
         " --start OUT/film_second",
+    ),
+    (
+        "interpolators film-flows OUT/interpolation/film --steps 33000 --decay 50000 --seed 3"
+        " --start OUT/film_third",
     ),
 )
 """Modules of this package and their arguments."""

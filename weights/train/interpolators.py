@@ -2,7 +2,7 @@
 
     python weights/train/interpolators.py rife OUT --steps 12000 --minutes 60
     python weights/train/interpolators.py rife OUT2 --steps 15000 --start OUT
-    python weights/train/interpolators.py film OUT4 --steps 31000 --decay 37500 --start NARROW
+    python weights/train/interpolators.py film OUT4 --steps 24000 --decay 20000 --start NARROW
 
 One thread, one seed: the same steps give the same bits on the same machine, however often the run
 was interrupted. It goes on from OUT/state.safetensors if that is there. OUT/curve.jsonl has a line
@@ -101,10 +101,10 @@ COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
     "film-narrow": FILM,
+    "film": FILM,
     # The coarse levels of a small crop are all border: of a real frame they put out flows of half a
     # pixel where nothing moved.
-    "film": replace(FILM, large_crops=24_000),
-    "film-decoder": FILM,
+    "film-flows": replace(FILM, large_crops=0),
 }
 
 

@@ -98,8 +98,7 @@ class Pupil:
         by_muon = {id(p) for p in matrices}
         others = [p for p in network.parameters() if p.requires_grad and id(p) not in by_muon]
         adam = torch.optim.AdamW(others, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.98))
-        muon = [(Muon(matrices, 0.0), self.matrix_rate)] if matrices else []
-        return [*muon, (adam, self.rate)]
+        return [(Muon(matrices, 0.0), self.matrix_rate), (adam, self.rate)]
 
     def _is_head(self, name: str) -> bool:
         return any(part in name for part in self.heads)
@@ -222,16 +221,16 @@ def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
     return UNREST * (flow.abs() * still).mean()
 
 
-def film_of_fixed_flows() -> Film:
-    """Return a FILM of which nothing is learned but the decoder.
+def film_with_fixed_decoder() -> Film:
+    """Return a FILM of which nothing is learned but features and flows.
 
-    Half of what one crop a step teaches the decoder is to sharpen, which moved frames ask for and
-    still ones do not. In a batch those still count most, as their errors' logarithms are steepest;
-    one by one they are clipped to what every other counts.
+    Of one crop a step, each clipped to what every other counts, a decoder learns to sharpen: moved
+    frames ask for that, and still ones do not. In a batch those count more, as the logarithms of
+    small errors are steep.
     """
     net = small_film()
     for name, parameter in net.named_parameters():
-        parameter.requires_grad_(name.startswith("fuse."))
+        parameter.requires_grad_(not name.startswith("fuse."))
     return net
 
 
@@ -249,5 +248,5 @@ PUPILS = {
     "rife": Pupil(small_rife, teach_rife, halfway=False, heads=("lastconv",)),
     "film-narrow": _film(NARROW),
     "film": _film(FILM),
-    "film-decoder": _film(FILM, film_of_fixed_flows),
+    "film-flows": _film(FILM, film_with_fixed_decoder),
 }
