@@ -3,7 +3,8 @@
     python -m weights.train OUT [WEIGHTS]               # default: weights/mini
     python -m weights.train OUT WEIGHTS --share 0.002   # a rehearsal, which learns nothing
 
-The minutes of its steps come to ten hours; they have not been run in one go at that length.
+The minutes of its steps come to ten hours, to which those that count steps come; they have not
+been run in one go at that length.
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
 so this one may be interrupted and started again: what is finished ends at once, but trajectories,
 of which every call gathers more. Steps of one row run beside one another, a core each.

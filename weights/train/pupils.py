@@ -29,8 +29,7 @@ SHARE = 0.25
 """Weight of the picture's error, a logarithm, beside the flow's, in pixels."""
 
 UNREST = 2.0
-"""Weight of a pixel of flow where nothing moves. The error of pictures alone rewards a fraction of
-one in noisy scenes: what is read between pixels has less of the noise."""
+"""Weight of a pixel of flow where nothing moves; with 0.5 medians of 0.07 to 0.4 pixels stayed."""
 NARROW, FILM = FilmLayout(6, (8, 12, 16, 24)), FilmLayout(8, (12, 16, 24, 32))
 """Widths of the FILM that is trained first, a step of which takes two thirds, and of what it grows
 to."""
@@ -224,9 +223,9 @@ def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
 def film_with_fixed_decoder() -> Film:
     """Return a FILM of which nothing is learned but features and flows.
 
-    Of one crop a step, each clipped to what every other counts, a decoder learns to sharpen: moved
-    frames ask for that, and still ones do not. In a batch those count more, as the logarithms of
-    small errors are steep.
+    In 9,000 steps of one large crop each the decoder came to sharpen everything, still frames too,
+    by 7 % where it had been 2.6, and 0.4 to 0.8 dB were lost by it on three clips that
+    stand nearly still. Why it did is not known.
     """
     net = small_film()
     for name, parameter in net.named_parameters():
