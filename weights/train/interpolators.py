@@ -54,6 +54,10 @@ class Course:
     """Steps in which the true flow counts in full; later only as a hint, to within a pixel."""
     large_crops: int | None = None
     """Step from which on there is one crop of 192 pixels; no more pixels in all."""
+    calm: float = 0.5
+    """Of full motion, the share that is slower."""
+    parts: int = 0
+    fading: float = 0.0
     batch: int = 8
 
     def share_of_rate(self, step: int, steps: int, decay: int) -> float:
@@ -87,8 +91,10 @@ class Course:
             shift=1.5 + 2 * start + 18 * rest,
             warp=0.03 + 0.05 * rest,
             bend=0.2 + 0.6 * rest,
-            calm=0.2 + 0.3 * rest,
+            calm=0.2 + (self.calm - 0.2) * rest,
             disturbed=0.2 + 0.6 * rest,
+            parts=self.parts,
+            fading=self.fading,
         )
 
     def strictness(self, step: int) -> Strictness:
@@ -97,14 +103,16 @@ class Course:
 
 
 FILM = Course(small_crops=1200, full_motion=1200, strict_flow=1000)
+LARGE = replace(FILM, large_crops=0, calm=0.6, parts=2, fading=0.1)
+"""The coarse levels of a small crop are all border: of a real frame they put out flows of half a
+pixel where nothing moved. In a large one there is room for things that move by themselves."""
 COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
     "film-narrow": FILM,
     "film": FILM,
-    # The coarse levels of a small crop are all border: of a real frame they put out flows of half a
-    # pixel where nothing moved.
-    "film-flows": replace(FILM, large_crops=0),
+    "film-flows": LARGE,
+    "film-decoder": LARGE,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from weights.train.textures import DENSITY, TEXTURE
 
-LAYERS = 2
-"""The background and one that may cover it."""
+Kind = Literal["background", "large", "small"]
+"""Of layers; the others cover the background."""
 BLOB = 64
 """Side of the picture that a layer's outline is kept in."""
 QUIET, LOUD = 4e-4, 8e-3
@@ -53,6 +54,11 @@ class Difficulty:
     """Share of the layers that are slower, often nearly still, and of the scenes that are."""
     disturbed: float = 0.0
     """Share of the scenes whose light changes, and of those with noise."""
+    parts: int = 0
+    """Small layers, anywhere in the picture, before the large one in its midst."""
+    fading: float = 0.0
+    """Share of the layers that turn into another picture, as in a dissolve: of what they show in
+    one frame the other has less, and no flow leads there."""
 
 
 def triplets(
@@ -73,8 +79,9 @@ def triplets(
     whole_pace = _paces(count, difficulty.calm, generator)
     frames: list[Tensor] = []
     velocities: list[Tensor] = []
-    for index in range(LAYERS):
-        layer = _layer(bank, count, size, difficulty, generator, background=index == 0)
+    kinds: list[Kind] = ["background", "large", *["small"] * difficulty.parts]
+    for index, kind in enumerate(kinds):
+        layer = _layer(bank, count, size, difficulty, generator, kind)
         layer = layer.slowed(whole_pace * _paces(count, difficulty.calm, generator))
         for place, moment in enumerate(moments):
             picture, velocity, cover = layer.at(moment, size)
@@ -106,6 +113,10 @@ class _Layer:
     """[n, 1, BLOB, BLOB], 0 to 1; None covers everything."""
     reach: Tensor
     """[n]: texture pixels that one pixel of the outline stands for."""
+    place: Tensor
+    """[n, 2]: where its outline's middle is half-way, pixels from the picture's middle."""
+    fade: list[tuple[Tensor, float] | None]
+    """What a scene's texture turns into, and how much of it from the first to the second frame."""
 
     def slowed(self, pace: Tensor) -> _Layer:
         """Return the layer with its motion times *pace*, [n]."""
@@ -128,16 +139,21 @@ class _Layer:
         velocity = way + point @ self.warp.transpose(1, 2)[:, None]
         source = (point + self.centre[:, None, None]) * DENSITY
         # One by one: the chosen textures would be copied before they are read.
-        read = [
-            _read(texture[None], at[None], "reflection")
-            for texture, at in zip(self.textures, source, strict=True)
-        ]
+        read = [self._read(scene, at[None], float(lapse[scene])) for scene, at in enumerate(source)]
         if self.outline is None:
             cover = torch.ones(())
         else:
-            inside = point / self.reach[:, None, None, None] + (BLOB - 1) / 2
+            away = point - self.place[:, None, None]
+            inside = away / self.reach[:, None, None, None] + (BLOB - 1) / 2
             cover = _read(self.outline, inside, "zeros")
         return torch.cat(read), velocity.permute(0, 3, 1, 2), cover
+
+    def _read(self, scene: int, places: Tensor, lapse: float) -> Tensor:
+        picture, fade = _read(self.textures[scene][None], places, "reflection"), self.fade[scene]
+        if fade is None:
+            return picture
+        other, amount = fade
+        return picture.lerp(_read(other[None], places, "reflection"), 0.5 + amount * lapse)
 
 
 def _layer(
@@ -146,24 +162,37 @@ def _layer(
     size: int,
     difficulty: Difficulty,
     generator: torch.Generator,
-    *,
-    background: bool,
+    kind: Kind,
 ) -> _Layer:
     chosen = torch.randint(len(bank), (count,), generator=generator).tolist()
     angle = 2 * torch.pi * torch.rand(count, generator=generator)
     # The background goes half as far as what is before it; both are often slow.
     length = torch.rand(count, generator=generator) ** 1.5 * difficulty.shift
-    length = length * (0.6 if background else 1.0)
+    length = length * (0.6 if kind == "background" else 1.0)
     shift = length[:, None] * torch.stack((angle.cos(), angle.sin()), -1)
     warp = difficulty.warp * torch.randn(count, 2, 2, generator=generator)
     centre = TEXTURE * (0.3 + 0.4 * torch.rand(count, 2, generator=generator))
-    reach = size / BLOB * (0.5 + 0.8 * torch.rand(count, generator=generator))
+    narrowest, widest = (0.15, 0.5) if kind == "small" else (0.5, 1.3)
+    reach = torch.rand(count, generator=generator) * (widest - narrowest) + narrowest
+    reach = size / BLOB * reach
+    place = torch.zeros(count, 2)
+    if kind == "small":
+        place = 0.9 * size * (torch.rand(count, 2, generator=generator) - 0.5)
     bend = _smooth(count, size, generator, planes=2) * difficulty.bend
     # An outline that leaves the middle lets the layer stand anywhere.
     present = (torch.rand(count, 1, 1, 1, generator=generator) < 0.8).float()
-    outline = None if background else _outlines(count, generator) * present
+    outline = None if kind == "background" else _outlines(count, generator) * present
+    fade = [_fade(bank, difficulty.fading, generator) for _ in range(count)]
     picked = [bank[index] for index in chosen]
-    return _Layer(picked, centre, shift, warp, bend.permute(0, 2, 3, 1), outline, reach)
+    bend = bend.permute(0, 2, 3, 1)
+    return _Layer(picked, centre, shift, warp, bend, outline, reach, place, fade)
+
+
+def _fade(bank: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, float] | None:
+    if share == 0 or torch.rand((), generator=generator) >= share:
+        return None
+    other = int(torch.randint(len(bank), (), generator=generator))
+    return bank[other], float(torch.rand((), generator=generator))
 
 
 def _outlines(count: int, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -94,3 +96,24 @@ def test_a_whole_shift_moves_by_whole_pixels():
     one, two = (whole_shift(texture, torch.tensor([x, 0.0]), 64) for x in (0.0, 8.0))
 
     assert torch.allclose(one[..., :-8], two[..., 8:], atol=1e-5)
+
+
+def test_small_parts_move_by_themselves():
+    """A hand, a tail: what moves in real video is seldom as large as the picture."""
+    slow = replace(STEADY, calm=1.0)
+    alone, joined = (
+        scenes(count=16, difficulty=replace(slow, parts=parts)).velocity[1] for parts in (0, 4)
+    )
+    jumps = [(each.diff(dim=3).norm(dim=1) > 1).float().mean((1, 2)) for each in (alone, joined)]
+
+    assert jumps[1].mean() > 1.5 * jumps[0].mean()
+
+
+def test_a_dissolve_is_faded_through():
+    """Where nothing moves the frame between is the mean, though the two are of different things."""
+    triplet = scenes(difficulty=Difficulty(0, 0, fading=1.0), halfway=True)
+    change = (triplet.first - triplet.second).abs().flatten(1).mean(1)
+
+    assert change.median() > 0.05
+    assert torch.allclose((triplet.first + triplet.second) / 2, triplet.middle, atol=1e-5)
+    assert max(float(velocity.abs().max()) for velocity in triplet.velocity) == 0
