@@ -1,9 +1,9 @@
-"""Make the trained small checkpoints again, from nothing, in ten hours and more of two cores.
+"""Make the trained small checkpoints again, from nothing, in eleven hours and more of two cores.
 
     python -m weights.train OUT [WEIGHTS]               # default: weights/mini
     python -m weights.train OUT WEIGHTS --share 0.002   # a rehearsal, which learns nothing
 
-The minutes of its steps come to ten hours, to which those that count steps come; they have not
+The minutes of its steps come to eleven hours, to which those that count steps come; they have not
 been run in one go at that length.
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
 so this one may be interrupted and started again: what is finished ends at once, but trajectories,
@@ -83,17 +83,22 @@ STEPS: tuple[tuple[str, ...], ...] = (
         f"{NARROW_FILM} OUT/film_second --steps 16000 --decay 3500 --seed 1 --start OUT/film_first",
     ),
     (
-        f"{TI2V} OUT/ti2v --task ti2v --minutes 64 --start OUT/ti2v_stills --rate 1e-3",
+        f"{TI2V} OUT/ti2v_first --task ti2v --minutes 64 --start OUT/ti2v_stills --rate 1e-3",
         f"{RIFE}_third --steps 16500 --decay 3000 --seed 2 --start OUT/rife_mean",
     ),
     (
-        "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
+        f"{TI2V} OUT/ti2v --task ti2v --minutes 62 --start OUT/ti2v_first --rate 1e-3",
         "interpolators film OUT/film_third --steps 24000 --decay 20000 --seed 2"
         " --start OUT/film_second",
     ),
     (
-        "interpolators film-flows OUT/interpolation/film --steps 33000 --decay 50000 --seed 3"
+        "mean OUT/interpolation/rife OUT/rife_mean OUT/rife_third",
+        "interpolators film-flows OUT/film_flows --steps 33000 --decay 50000 --seed 3"
         " --start OUT/film_third",
+    ),
+    (
+        "interpolators film-decoder OUT/interpolation/film --steps 35000 --decay 2000 --seed 5"
+        " --start OUT/film_flows",
     ),
 )
 """Modules of this package and their arguments."""

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from weights.train.motion import Difficulty, Triplet, triplets
 from weights.train.pupils import PUPILS, Lesson, Pupil, Strictness
-from weights.train.textures import Bank
+from weights.train.textures import SHARP, SOFT, Bank, Blur
 
 TEXTURES = 64
 """Textures to draw scenes from at any time."""
@@ -54,10 +54,11 @@ class Course:
     """Steps in which the true flow counts in full; later only as a hint, to within a pixel."""
     large_crops: int | None = None
     """Step from which on there is one crop of 192 pixels; no more pixels in all."""
-    calm: float = 0.5
-    """Of full motion, the share that is slower."""
+    blur: Blur = SOFT
     parts: int = 0
+    """Small layers of a scene."""
     fading: float = 0.0
+    """Share of the layers that dissolve."""
     batch: int = 8
 
     def share_of_rate(self, step: int, steps: int, decay: int) -> float:
@@ -91,7 +92,7 @@ class Course:
             shift=1.5 + 2 * start + 18 * rest,
             warp=0.03 + 0.05 * rest,
             bend=0.2 + 0.6 * rest,
-            calm=0.2 + (self.calm - 0.2) * rest,
+            calm=0.2 + 0.3 * rest,
             disturbed=0.2 + 0.6 * rest,
             parts=self.parts,
             fading=self.fading,
@@ -103,16 +104,15 @@ class Course:
 
 
 FILM = Course(small_crops=1200, full_motion=1200, strict_flow=1000)
-LARGE = replace(FILM, large_crops=0, calm=0.6, parts=2, fading=0.1)
-"""The coarse levels of a small crop are all border: of a real frame they put out flows of half a
-pixel where nothing moved. In a large one there is room for things that move by themselves."""
 COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
     "film-narrow": FILM,
     "film": FILM,
-    "film-flows": LARGE,
-    "film-decoder": LARGE,
+    # The coarse levels of a small crop are all border: of a real frame they put out flows of half a
+    # pixel where nothing moved.
+    "film-flows": replace(FILM, large_crops=0),
+    "film-decoder": replace(FILM, large_crops=0, blur=SHARP, parts=2, fading=0.1),
 }
 
 
@@ -126,7 +126,7 @@ class Training:
         self.average = {name: weight.clone() for name, weight in self.net.state_dict().items()}
         self.optimizers = pupil.optimizers(self.net)
         self.generator = torch.Generator().manual_seed(seed)
-        self.bank = Bank(TEXTURES, seed)
+        self.bank = Bank(TEXTURES, seed, course.blur)
         self.done = 0
 
     def steps(self, until: int, decay: int) -> Iterator[tuple[Lesson, Triplet]]:

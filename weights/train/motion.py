@@ -82,7 +82,9 @@ def triplets(
     kinds: list[Kind] = ["background", "large", *["small"] * difficulty.parts]
     for index, kind in enumerate(kinds):
         layer = _layer(bank, count, size, difficulty, generator, kind)
-        layer = layer.slowed(whole_pace * _paces(count, difficulty.calm, generator))
+        pace = _paces(count, difficulty.calm, generator)
+        # What is small may be quick where all else stands still, as a hand is.
+        layer = layer.slowed(pace if kind == "small" else whole_pace * pace)
         for place, moment in enumerate(moments):
             picture, velocity, cover = layer.at(moment, size)
             if index == 0:

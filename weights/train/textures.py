@@ -22,16 +22,25 @@ RENEWAL = 16
 """Steps after which one texture of a bank is drawn anew."""
 
 
-def textures(count: int, generator: torch.Generator) -> Tensor:
+Blur = tuple[float, float]
+"""The least and the greatest of a set of textures, pixels of standard deviation."""
+SOFT: Blur = (0.4, 1.0)
+SHARP: Blur = (0.1, 0.8)
+"""Mean square of the second differences along x over that of the first: 0.45 to 1.4 of frames from
+these, 0.4 to 0.85 of those from soft ones, and 0.8 to 1.4 of 19 of 20 clips of Wan and its
+relatives that are shrunk to 256 pixels."""
+
+
+def textures(count: int, generator: torch.Generator, blur: Blur = SOFT) -> Tensor:
     """Draw *count* textures, [count, 3, SIDE, SIDE], 0 to 1."""
-    return torch.stack([_texture(generator) for _ in range(count)])
+    return torch.stack([_texture(generator, blur) for _ in range(count)])
 
 
 class Bank:
     """Textures that change slowly; a seed and a step decide what they are, and nothing else."""
 
-    def __init__(self, size: int, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, size: int, seed: int, blur: Blur = SOFT) -> None:
+        self._seed, self._blur = seed, blur
         self._numbers = [-1] * size
         self._textures = torch.zeros(size, 3, SIDE, SIDE)
 
@@ -43,12 +52,12 @@ class Bank:
             slot = number % size
             if self._numbers[slot] != number:
                 generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
-                self._textures[slot] = textures(1, generator)[0]
+                self._textures[slot] = textures(1, generator, self._blur)[0]
                 self._numbers[slot] = number
         return self._textures
 
 
-def _texture(generator: torch.Generator) -> Tensor:
+def _texture(generator: torch.Generator, blur: Blur) -> Tensor:
     picture = _coloured(_fractal(generator), generator)
     steps = torch.linspace(-1, 1, SIDE)
     x, y = torch.meshgrid(steps, steps, indexing="xy")
@@ -76,7 +85,7 @@ def _texture(generator: torch.Generator) -> Tensor:
         tint = torch.rand(3, 1, 1, generator=generator)
         leaf = tint + 0.6 * chance[6] * (grain[int(chance[7] * 3)][:, rows, columns] - 0.5)
         picture[:, rows, columns] = picture[:, rows, columns] * (1 - cover) + leaf * cover
-    return _softened(picture, generator).clamp(0, 1)
+    return _softened(picture, blur, generator).clamp(0, 1)
 
 
 def _span(centre: float, radius: float) -> slice:
@@ -102,9 +111,10 @@ def _coloured(noise: Tensor, generator: torch.Generator) -> Tensor:
     return dark * (1 - share) + light * share
 
 
-def _softened(picture: Tensor, generator: torch.Generator) -> Tensor:
-    """Blur it, by what lenses, decoders and codecs do: 0.4 to 1 pixel."""
-    width = DENSITY * (0.4 + 0.6 * float(torch.rand((), generator=generator)))
+def _softened(picture: Tensor, blur: Blur, generator: torch.Generator) -> Tensor:
+    """Blur it, as lenses, decoders and codecs do."""
+    least, greatest = blur
+    width = DENSITY * (least + (greatest - least) * float(torch.rand((), generator=generator)))
     taps = torch.exp(-(torch.arange(-5.0, 6.0) ** 2) / (2 * width**2))
     taps /= taps.sum()
     padded = pad(picture[:, None], (5, 5, 5, 5), mode="reflect")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from weights.train.textures import RENEWAL, SIDE, Bank, textures
+from weights.train.textures import DENSITY, RENEWAL, SHARP, SIDE, SOFT, Bank, textures
 
 
 def test_no_two_textures_are_alike():
@@ -44,3 +44,17 @@ def test_a_bank_changes_one_texture_at_a_time():
     changed = [not torch.equal(a, b) for a, b in zip(before, bank.at(RENEWAL), strict=True)]
 
     assert [True, False, False] == changed
+
+
+def test_sharp_textures_are_as_sharp_as_shrunk_video():
+    """Soft ones teach nothing about edges that a pixel holds."""
+    soft, sharp = (
+        textures(6, torch.Generator().manual_seed(0), blur)[..., ::DENSITY, ::DENSITY]
+        for blur in (SOFT, SHARP)
+    )
+    ratios = [
+        float(each.diff(n=2).square().mean() / each.diff().square().mean())
+        for each in (soft, sharp)
+    ]
+
+    assert ratios[0] < 0.75 < 0.8 < ratios[1] < 1.4
