@@ -55,6 +55,7 @@ class Course:
     large_crops: int | None = None
     """Step from which on there is one crop of 192 pixels; no more pixels in all."""
     blur: Blur = SOFT
+    """Of the textures that scenes are drawn from."""
     parts: int = 0
     """Small layers of a scene."""
     fading: float = 0.0

@@ -49,6 +49,7 @@ GENTLE = 5e-5
 """Rate of the decoder alone. One that had been taught with the flows came to 52 dB of the mean of
 what it is given at 1e-4, on clips that stand still, and from 58 to 60 at 2e-5."""
 DECODER = "fuse."
+"""What the names of its weights begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class Pupil:
         by_muon = {id(p) for p in matrices}
         others = [p for p in network.parameters() if p.requires_grad and id(p) not in by_muon]
         adam = torch.optim.AdamW(others, lr=0.0, weight_decay=1e-4, betas=(0.9, 0.98))
-        by_adam = [(adam, self.rate)]
-        return [(Muon(matrices, 0.0), self.matrix_rate), *by_adam] if matrices else by_adam
+        muon = [(Muon(matrices, 0.0), self.matrix_rate)] if matrices else []
+        return [*muon, (adam, self.rate)]
 
     def _is_head(self, name: str) -> bool:
         return any(part in name for part in self.heads)

@@ -28,7 +28,7 @@ SOFT: Blur = (0.4, 1.0)
 SHARP: Blur = (0.1, 0.8)
 """Mean square of the second differences along x over that of the first: 0.45 to 1.4 of frames from
 these, 0.4 to 0.85 of those from soft ones, and 0.8 to 1.4 of 19 of 20 clips of Wan and its
-relatives that are shrunk to 256 pixels."""
+relatives, of whose first frames, shrunk to 256 pixels, it was measured."""
 
 
 def textures(count: int, generator: torch.Generator, blur: Blur = SOFT) -> Tensor:
