@@ -202,6 +202,9 @@ class Fetcher:
         name = unquote(errand.url[7:]) if errand.url[:5].lower() == "file:" else errand.url
         try:
             path = Path(name).resolve(strict=True)
+            # Before it is opened: to open a device is to do something to it.
+            if not self._may_read(path):
+                raise _not_allowed()
             # Not blocking: a named pipe would hold this thread until somebody writes to it.
             file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except (OSError, RuntimeError, ValueError):
@@ -209,13 +212,15 @@ class Fetcher:
         with file:
             # Of what is open, not of the name, which may lead elsewhere by now.
             opened = Path(f"/proc/self/fd/{file.fileno()}").readlink()
-            inside = any(opened.is_relative_to(root) for root in self._roots)
-            if not inside or not opened.is_file():
+            if not self._may_read(opened):
                 raise _not_allowed()
             with self._inputs.receive(errand.max_bytes) as incoming:
                 while data := file.read(_CHUNK):
                     _write(incoming, data, errand)
                 return self._keep(incoming)
+
+    def _may_read(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._roots) and path.is_file()
 
     # ── what is elsewhere ────────────────────────────────────────────────────────────────────────
 

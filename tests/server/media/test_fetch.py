@@ -334,3 +334,20 @@ def test_a_path_is_read_only_inside_the_operators_folders(a_fetcher, tmp_path):
         assert NOT_ALLOWED == str(refusal(fetcher, str(path)))
     assert NOT_ALLOWED == str(refusal(fetcher, f"{inside}/pipe"))
     assert NOT_ALLOWED == str(refusal(a_fetcher(), f"{inside}/a b.png"))
+
+
+def test_what_may_not_be_read_is_not_opened(a_fetcher, tmp_path, monkeypatch):
+    """To open a device, outside of the folders or in them, is to do something to it."""
+    inside = tmp_path / "projects"
+    inside.mkdir()
+    os.mkfifo(inside / "device")
+    opened = []
+    open_file = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *a: opened.append(str(path)) or open_file(path, *a)
+    )
+    fetcher = a_fetcher(fetch_roots=[inside])
+    for path in ("/dev/null", str(inside / "device")):
+        assert NOT_ALLOWED == str(refusal(fetcher, path))
+
+    assert not {"/dev/null", str(inside / "device")} & set(opened)
