@@ -1,7 +1,8 @@
-"""Writes that are whole or not there, whatever happens in the middle of them."""
+"""Writes that are whole or not there, whatever happens in the middle of them; full disks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -21,6 +22,11 @@ def write_private(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether *error* says that a disk, or the share of it that we may have, is full."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def sync_file(path: Path) -> None:

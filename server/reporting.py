@@ -18,6 +18,7 @@ __all__ = [
     "Urls",
     "cancelled",
     "crashed",
+    "disk_full",
     "engine_failed",
     "input_refused",
     "log_body",
@@ -201,6 +202,18 @@ def input_refused(error: WanLocalError, loc: tuple[str | int, ...]) -> Outcome:
 def surprised() -> Outcome:
     """Return the outcome for an error of ours that nobody foresaw."""
     return engine_failed("", "Internal error while the request was being prepared")
+
+
+def disk_full() -> Outcome:
+    """Return the outcome of a job for whose files there was no room, however long it waited."""
+    message = "The server's disk is full"
+    return Outcome(
+        state=JobState.FAILED,
+        status_code=503,
+        body=request_error(message, "runner_scheduling_failure"),
+        error=message,
+        error_type="runner_scheduling_failure",
+    )
 
 
 def _identity(job: Job, urls: Urls) -> dict[str, Any]:

@@ -5,7 +5,6 @@ To add an error that handlers may raise: a row in `_ANSWERS`.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from server.disk import is_full
 from server.jobs.store import QueueFull, StoreUnavailable
 from server.media.uploads import MissingParts, UnknownUpload, UploadTooLarge
 from server.reporting import request_error
@@ -123,7 +123,7 @@ def _missing_parts(error: MissingParts, _: str) -> Response:
 
 def _os_error(error: OSError, _: str) -> Response:
     log.error("the disk refused", exc_info=error)
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if is_full(error):
         return answer({"detail": "The server's disk is full"}, 507)
     return answer({"detail": "Internal Server Error"}, 500)
 

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from server.disk import is_full
 from server.dispatch.turns import Turns
 from server.jobs.model import Job, JobState, Outcome, Prepared
 from server.jobs.store import JobStore, StoreUnavailable, UnknownJob
 from server.media.fetch import NotWanted
-from server.reporting import input_refused, surprised
+from server.reporting import disk_full, input_refused, surprised
 from wan_local.errors import WanLocalError
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ EACH = 4
 """Of one owner, so that slow downloads hold up nobody else's jobs."""
 STORE_PAUSE = 1.0
 """Seconds between two attempts to write to a store that cannot be written."""
+DISK_PAUSES = tuple(min(60.0, 2.0**attempt) for attempt in range(14))
+"""Seconds between two attempts to prepare a job while the disk is full, nine minutes in all: what
+an accepted job needs is not refused for what others have written. Not for ever: a file that is too
+large for this disk fills it at each attempt."""
 STOP_PATIENCE = 5.0
 """Seconds that steps have to notice that the server stops."""
 
@@ -108,10 +113,7 @@ class Preparing:
 
     def _see_to(self, id: str) -> None:
         try:
-            job = self._jobs.get(id)
-            if job.state is not JobState.QUEUED:
-                return
-            found = self._prepared(job)
+            found = self._found(id)
         except (NotWanted, UnknownJob):
             return
         except StoreUnavailable as error:
@@ -119,8 +121,26 @@ class Preparing:
             return
         self._record(id, found)
 
+    def _found(self, id: str) -> Prepared | Outcome:
+        """Return what was found for a job, or the end that it comes to; wait out a full disk."""
+        for pause in (*DISK_PAUSES, None):
+            job = self._jobs.get(id)
+            if job.state is not JobState.QUEUED:
+                raise NotWanted
+            try:
+                return self._prepared(job)
+            except OSError as full:
+                log.warning("job %s waits for room on the disk: %s", id, full, extra={"job": id})
+            if pause is not None and self._stopping.wait(pause):
+                raise NotWanted
+        return disk_full()
+
     def _prepared(self, job: Job) -> Prepared | Outcome:
-        """Return what was found for *job*, or the end that it comes to."""
+        """Return what was found for *job*, or the end that it comes to.
+
+        Raises:
+            OSError: If the disk is full.
+        """
         prepared = Prepared()
         try:
             for step in self._steps:
@@ -130,7 +150,9 @@ class Preparing:
             return input_refused(bad.error, bad.loc)
         except (NotWanted, UnknownJob, StoreUnavailable):
             raise
-        except Exception:
+        except Exception as error:
+            if is_full(error):
+                raise
             # A surprise may cost one job, and not the thread that prepares all of them.
             log.exception("job %s cannot be prepared", job.id, extra={"job": job.id})
             return surprised()

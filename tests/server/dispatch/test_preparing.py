@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,59 @@ def test_a_surprise_costs_one_job_and_not_the_service(jobs, preparing, caplog):
 
     assert {500} == {ended(jobs, id).outcome.status_code for id in unlucky}
     wait_until(lambda: jobs.get(lucky).prepared)
+
+
+def full_disk(times):
+    """Return a step that finds no room *times* times, and how often it was taken."""
+    taken = []
+
+    def write(_job, prepared):
+        taken.append(1)
+        if len(taken) <= times:
+            Path("/dev/full").write_bytes(b"a file")
+        return prepared
+
+    return write, taken
+
+
+def test_a_full_disk_is_waited_out(jobs, preparing, monkeypatch):
+    """An accepted job ends with its video; others fill disks, and make room again."""
+    monkeypatch.setattr("server.dispatch.preparing.DISK_PAUSES", (0.0, 0.0, 0.0))
+    step, taken = full_disk(3)
+    preparing(step)
+    id = submit(jobs)
+
+    wait_until(lambda: jobs.get(id).prepared)
+    assert 4 == len(taken)
+
+
+def test_a_disk_that_stays_full_ends_the_job_with_a_sentence(jobs, preparing, monkeypatch):
+    """A file that is too large for it would fill it for ever."""
+    monkeypatch.setattr("server.dispatch.preparing.DISK_PAUSES", (0.0,))
+    step, taken = full_disk(100)
+    preparing(step)
+    outcome = ended(jobs, submit(jobs)).outcome
+
+    assert (503, "The server's disk is full") == (outcome.status_code, outcome.error)
+    assert 2 == len(taken)
+
+
+def test_a_job_that_is_cancelled_while_the_disk_is_full_is_let_go(jobs, preparing, monkeypatch):
+    """And what was to be fetched for it is fetched no more."""
+    monkeypatch.setattr("server.dispatch.preparing.DISK_PAUSES", (0.0, 0.0))
+    write, taken = full_disk(100)
+
+    def cancelled_meanwhile(job, prepared):
+        jobs.cancel(job.id)
+        return write(job, prepared)
+
+    preparing(cancelled_meanwhile)
+    id = submit(jobs)
+    wait_until(lambda: taken and jobs.get(id).state.is_final)
+    next_job = submit(jobs)
+    wait_until(lambda: len(taken) == 2 and jobs.get(next_job).state.is_final)
+
+    assert JobState.CANCELLED is jobs.get(id).state
 
 
 def test_one_slow_job_holds_up_no_other(jobs, preparing):
