@@ -29,6 +29,7 @@ T2V_PAIR = "OUT/text OUT/t2v_high OUT/t2v_low"
 I2V_PAIR = "OUT/text OUT/i2v_high OUT/i2v_low"
 RIFE = "interpolators rife OUT/rife"
 NARROW_FILM = "interpolators film-narrow"
+WIDE_FILM = "interpolators film-wide --steps 46500 --decay 13500"
 STYLES = f"{T2V_PAIR} OUT/loras/styles"
 STEPS: tuple[tuple[str, ...], ...] = (
     ("text OUT/text --minutes 3", "autoencoder 2.1 OUT/vae21 --minutes 58"),
@@ -96,15 +97,29 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "interpolators film-flows OUT/film_flows --steps 33000 --decay 50000 --seed 3"
         " --start OUT/film_third",
     ),
+    (f"{WIDE_FILM} OUT/film_wide --until 42750 --seed 7 --start OUT/film_flows --minutes 90",),
     (
-        "interpolators film-decoder OUT/interpolation/film --steps 35000 --decay 2000 --seed 5"
-        " --start OUT/film_flows",
+        f"{WIDE_FILM} OUT/film_wide_first --until 45250 --seed 8 --start OUT/film_wide",
+        f"{WIDE_FILM} OUT/film_wide_second --until 45250 --seed 9 --start OUT/film_wide",
+    ),
+    ("mean OUT/film_wide_mean OUT/film_wide_first OUT/film_wide_second",),
+    (
+        "interpolators film-fine OUT/film_fine --steps 47750 --decay 8000 --seed 10"
+        " --start OUT/film_wide_mean",
+        "interpolators film-finest OUT/film_finest --steps 47750 --decay 8000 --seed 11"
+        " --start OUT/film_wide_mean",
+    ),
+    ("mean OUT/film_fine_mean OUT/film_fine OUT/film_finest",),
+    ("mean OUT/film_mean OUT/film_wide_mean OUT/film_fine_mean",),
+    (
+        "interpolators film-decoder OUT/interpolation/film --steps 49750 --decay 2000 --seed 5"
+        " --start OUT/film_mean",
     ),
 )
 """Modules of this package and their arguments."""
 
 
-AMOUNT = re.compile(r"(?<=--)(minutes|steps|decay|batches|clips) (\d+)")
+AMOUNT = re.compile(r"(?<=--)(minutes|steps|decay|until|batches|clips) (\d+)")
 
 
 def main() -> None:

@@ -60,6 +60,8 @@ class Course:
     """Small layers of a scene."""
     fading: float = 0.0
     """Share of the layers that dissolve."""
+    calm: float = 0.5
+    """Share of the layers, and of the scenes, that are slower in the end."""
     batch: int = 8
 
     def share_of_rate(self, step: int, steps: int, decay: int) -> float:
@@ -93,7 +95,7 @@ class Course:
             shift=1.5 + 2 * start + 18 * rest,
             warp=0.03 + 0.05 * rest,
             bend=0.2 + 0.6 * rest,
-            calm=0.2 + 0.3 * rest,
+            calm=0.2 + (self.calm - 0.2) * rest,
             disturbed=0.2 + 0.6 * rest,
             parts=self.parts,
             fading=self.fading,
@@ -105,6 +107,8 @@ class Course:
 
 
 FILM = Course(small_crops=1200, full_motion=1200, strict_flow=1000)
+# The sharper a picture, the more a flow costs that moves it by a tenth of a pixel.
+WIDE = replace(FILM, large_crops=0, blur=SHARP, parts=2, fading=0.1, calm=0.6)
 COURSES = {
     "rife": Course(),
     # A step takes three times as long, and motion is found by warping, level by level.
@@ -113,6 +117,9 @@ COURSES = {
     # The coarse levels of a small crop are all border: of a real frame they put out flows of half a
     # pixel where nothing moved.
     "film-flows": replace(FILM, large_crops=0),
+    "film-wide": WIDE,
+    "film-fine": replace(WIDE, calm=0.85),
+    "film-finest": replace(WIDE, calm=0.85),
     "film-decoder": replace(FILM, large_crops=0, blur=SHARP, parts=2, fading=0.1),
 }
 
@@ -130,10 +137,12 @@ class Training:
         self.bank = Bank(TEXTURES, seed, course.blur)
         self.done = 0
 
-    def steps(self, until: int, decay: int) -> Iterator[tuple[Lesson, Triplet]]:
-        """Take one step after the other, up to number *until*."""
+    def steps(
+        self, total: int, decay: int, until: int | None = None
+    ) -> Iterator[tuple[Lesson, Triplet]]:
+        """Take one step of *total* after the other, up to number *until*, the last by default."""
         course = self.course
-        while self.done < until:
+        while self.done < (total if until is None else until):
             step = self.done
             triplet = triplets(
                 self.bank.at(step),
@@ -143,8 +152,8 @@ class Training:
                 halfway=self.pupil.halfway,
             )
             lesson = self.pupil.learn(self.net, triplet, course.strictness(step))
-            self._learn(lesson.loss, course.share_of_rate(step, until, decay))
-            self._update_average(course.share_of_average(step, until, decay))
+            self._learn(lesson.loss, course.share_of_rate(step, total, decay))
+            self._update_average(course.share_of_average(step, total, decay))
             self.done += 1
             yield lesson, triplet
 
@@ -225,8 +234,12 @@ def train(
     decay: int,
     minutes: float,
     start: Path | None = None,
+    until: int | None = None,
 ) -> int:
-    """Train until *steps* are done or *minutes* are over; return how many are done."""
+    """Train until *steps* are done or *minutes* are over; return how many are done.
+
+    With *until* it stops there, where the rate has not fallen yet: others are to go on from it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "state.safetensors").is_file():
         training.resume(folder / "state.safetensors")
@@ -234,7 +247,7 @@ def train(
         training.begin(start)
     started = time.monotonic()
     gains: list[float] = []
-    for lesson, triplet in training.steps(steps, decay):
+    for lesson, triplet in training.steps(steps, decay, until):
         blend = triplet.first * (1 - triplet.time) + triplet.second * triplet.time
         gains.append(decibels(lesson.picture, triplet.middle) - decibels(blend, triplet.middle))
         if training.done % REPORT == 0:
@@ -268,6 +281,7 @@ def main() -> None:
         default=3000,
         help="last steps, of a falling rate; with more than there are left, it begins lower",
     )
+    parser.add_argument("--until", type=int, help="step to stop at, for others to go on from")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, metavar="FOLDER", help="a finished one")
@@ -281,6 +295,7 @@ def main() -> None:
         decay=chosen.decay,
         minutes=chosen.minutes,
         start=chosen.start,
+        until=chosen.until,
     )
     print(f"{done} steps done")
 

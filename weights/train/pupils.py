@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
-from wan_local.interpolation.film import FUSED, Film, FilmLayout, Motion, Seen
+from wan_local.interpolation.film import FUSED, OWN, Film, FilmLayout, Motion, Seen
 from wan_local.interpolation.rife import Rife, RifeLayout
 from wan_local.interpolation.warp import backward_warp
 from weights.train.grow import grow
@@ -25,14 +25,17 @@ FARTHEST = 30.0
 """Pixels from which on a flow is not more wrong."""
 FADED = 0.8
 """How much less each estimate of RIFE counts than the one after it."""
-SHARE = 0.25
-"""Weight of the picture's error, a logarithm, beside the flow's, in pixels."""
+SHARE, MOVED = 0.25, 0.5
+"""Weight of the picture's error, a logarithm, beside the flow's, in pixels; and of flows that are
+taught by themselves, of the picture that they move."""
 
 UNREST = 2.0
 """Weight of a pixel of flow where nothing moves; with 0.5 medians of 0.07 to 0.4 pixels stayed."""
 NARROW, FILM = FilmLayout(6, (8, 12, 16, 24)), FilmLayout(8, (12, 16, 24, 32))
 """Widths of the FILM that is trained first, a step of which takes two thirds, and of what it grows
 to."""
+WIDE = FilmLayout(8, (32, 48, 64, 96))
+"""Widths of the FILM whose flows are taught by themselves."""
 NOISE, ROUNDING = 1e-5, 1e-6
 """Mean squared errors, 50 and 60 dB, from which on less is hardly better: that of the noise in most
 scenes, and that of a picture in whole levels.
@@ -50,6 +53,10 @@ GENTLE = 5e-5
 what it is given at 1e-4, on clips that stand still, and from 58 to 60 at 2e-5."""
 DECODER = "fuse."
 """What the names of its weights begin with."""
+
+
+Flows = Sequence[tuple[Tensor, Tensor]]
+"""Forth and back, finest level first, in pixels of each level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,42 +192,51 @@ def _pass_pictures(conv: nn.Conv2d, places: Sequence[int]) -> None:
 
 def teach_film(net: Film, triplet: Triplet, strictness: Strictness) -> Lesson:
     """Return what the picture got wrong, and the flows of all levels that are fused."""
-    first, second, motion = _look(net, triplet)
+    first, second, flows = _look(net, triplet)
+    motion = _motion(flows)
     picture = net.render(first, second, motion, 0.5)
-    moved = [
-        backward_warp(frame, flow[0] / 2)
-        for frame, flow in ((triplet.first, motion.back), (triplet.second, motion.forth))
-    ]
     loss = SHARE * log_error(picture, triplet.middle, ROUNDING)
     # The decoder makes up for flows of a quarter of a pixel where nothing moves, but not for all
     # that they blur: they have to be good by themselves, as RIFE's are.
-    loss = loss + SHARE * log_error((moved[0] + moved[1]) / 2, triplet.middle, ROUNDING)
-    forth, back = triplet.velocity[0], -triplet.velocity[2]
-    loss = loss + _unrest(motion.forth[0], forth, strictness)
-    loss = loss + _unrest(motion.back[0], back, strictness)
-    for level, pair in enumerate(zip(motion.forth, motion.back, strict=True)):
-        for flow, truth in zip(pair, (forth, back), strict=True):
-            loss = loss + 0.5 * FADED**level * _flow_loss(flow * 2**level, truth, strictness)
-        forth, back = avg_pool2d(forth, 2), avg_pool2d(back, 2)
+    loss = loss + SHARE * log_error(_moved(triplet, motion), triplet.middle, ROUNDING)
+    loss = loss + _wrong_flows(flows, triplet, strictness)
+    loss = loss + UNREST * _unrest(flows[:1], triplet, strictness.slack)
+    return Lesson(loss, picture.detach(), _flow_error(motion, triplet))
+
+
+def teach_flows(net: Film, triplet: Triplet, strictness: Strictness, still: float = 0.5) -> Lesson:
+    """Return what the flows got wrong, on all levels, and what they move; draw nothing.
+
+    Where less than *still* pixels are true, they had better be none.
+    """
+    _, _, flows = _look(net, triplet)
+    motion = _motion(flows)
+    picture = _moved(triplet, motion)
+    loss = MOVED * log_error(picture, triplet.middle, ROUNDING)
+    loss = loss + _wrong_flows(flows, triplet, strictness)
+    loss = loss + UNREST * _unrest(flows, triplet, still)
     return Lesson(loss, picture.detach(), _flow_error(motion, triplet))
 
 
 def teach_decoder(net: Film, triplet: Triplet, _: Strictness) -> Lesson:
     """Return what the picture got wrong that is drawn by the flows as they are."""
     with torch.no_grad():
-        first, second, motion = _look(net, triplet)
+        first, second, flows = _look(net, triplet)
+    motion = _motion(flows)
     picture = net.render(first, second, motion, 0.5)
     loss = SHARE * log_error(picture, triplet.middle, STILL)
     return Lesson(loss, picture.detach(), _flow_error(motion, triplet))
 
 
-def _look(net: Film, triplet: Triplet) -> tuple[Seen, Seen, Motion]:
+def _look(net: Film, triplet: Triplet) -> tuple[Seen, Seen, Flows]:
     # Both frames, and both ways, at once: half as many operations, each twice as large.
     seen = net.see(torch.cat((triplet.first, triplet.second)))
     turned = [torch.cat(features.chunk(2)[::-1]) for features in seen.features]
-    flows = [flow.chunk(2) for flow in net.predict_flow(seen.features, turned)[:FUSED]]
-    motion = Motion([forth for forth, _ in flows], [back for _, back in flows])
-    return _half(seen, 0), _half(seen, 1), motion
+    flows = []
+    for flow in net.predict_flow(seen.features, turned):
+        forth, back = flow.chunk(2)
+        flows.append((forth, back))
+    return _half(seen, 0), _half(seen, 1), flows
 
 
 def _half(seen: Seen, index: int) -> Seen:
@@ -228,6 +244,18 @@ def _half(seen: Seen, index: int) -> Seen:
         [level.chunk(2)[index] for level in levels] for levels in (seen.pictures, seen.features)
     )
     return Seen(pictures, features)
+
+
+def _motion(flows: Flows) -> Motion:
+    fused = flows[:FUSED]
+    return Motion([forth for forth, _ in fused], [back for _, back in fused])
+
+
+def _moved(triplet: Triplet, motion: Motion) -> Tensor:
+    """Return the mean of both frames, moved half-way."""
+    ways = ((triplet.first, motion.back), (triplet.second, motion.forth))
+    one, two = (backward_warp(frame, flow[0] / 2) for frame, flow in ways)
+    return (one + two) / 2
 
 
 def _flow_error(motion: Motion, triplet: Triplet) -> float:
@@ -240,20 +268,51 @@ def _flow_loss(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
     return strictness.weight * wrong.clamp(0, FARTHEST).mean()
 
 
-def _unrest(flow: Tensor, truth: Tensor, strictness: Strictness) -> Tensor:
-    """Return how much *flow* moves where hardly anything does: there none at all is the best."""
-    still = truth.norm(dim=1, keepdim=True) < strictness.slack
-    return UNREST * (flow.abs() * still).mean()
+def _wrong_flows(flows: Flows, triplet: Triplet, strictness: Strictness) -> Tensor:
+    loss = torch.zeros(())
+    truths = triplet.velocity[0], -triplet.velocity[2]
+    for level, pair in enumerate(flows[:FUSED]):
+        for flow, truth in zip(pair, truths, strict=True):
+            wrong = _flow_loss(flow * 2**level, truth, strictness)
+            loss = loss + 0.5 * FADED**level * wrong
+        truths = avg_pool2d(truths[0], 2), avg_pool2d(truths[1], 2)
+    return loss
 
 
-def film_for_flows() -> Film:
+def _unrest(flows: Flows, triplet: Triplet, still: float) -> Tensor:
+    """Return how much *flows* move where less than *still* pixels are true: none is the best.
+
+    On a coarse level that is where all that lies below stands still, not where the mean of it does:
+    what is small and moves by itself would be held fast.
+    """
+    loss = torch.zeros(())
+    ways = [triplet.velocity[index].norm(dim=1, keepdim=True) for index in (0, 2)]
+    for level, pair in enumerate(flows):
+        for flow, way in zip(pair, ways, strict=True):
+            loss = loss + FADED**level * ((flow * 2**level).abs() * (way < still)).mean()
+        if level + 1 < len(flows):
+            ways = [max_pool2d(way, 2) for way in ways]
+    return loss
+
+
+def film_for_flows(layout: FilmLayout = FILM) -> Film:
     """Return a FILM of which all is learned but the decoder.
 
     In 9,000 steps of one large crop each, at the rates of all else, the decoder came to sharpen
     everything, still frames too, by 7 % where it had been 2.6, and 0.4 to 0.8 dB were lost by it
     on three clips that stand nearly still. Why it did is not known.
     """
-    return _learning(small_film(), decoder=False)
+    return _learning(small_film(layout), "extract.", "predict_flow.")
+
+
+def film_for_fine_flows(levels: int) -> Film:
+    """Return a FILM of which the flows of the *levels* finest levels are learned, and no more.
+
+    When the coarse ones were at rest to within a hundredth of a pixel, these still moved what
+    stood still, by up to a tenth.
+    """
+    own = [f"predict_flow._predictors.{OWN - 1 - level}." for level in range(levels)]
+    return _learning(small_film(WIDE), *own)
 
 
 def film_for_decoder() -> Film:
@@ -261,22 +320,22 @@ def film_for_decoder() -> Film:
 
     To the last bit, that is: nothing but the pictures reaches what is put out.
     """
-    net = small_film()
+    net = small_film(WIDE)
     with torch.no_grad():
         net.fuse.output_conv.weight[:, 3:] = 0
-    return _learning(net, decoder=True)
+    return _learning(net, DECODER)
 
 
-def _learning(net: Film, *, decoder: bool) -> Film:
+def _learning(net: Film, *parts: str) -> Film:
     for name, parameter in net.named_parameters():
-        parameter.requires_grad_(name.startswith(DECODER) == decoder)
+        parameter.requires_grad_(name.startswith(parts))
     return net
 
 
 def _put_flows(net: Film, weights: Mapping[str, Tensor]) -> None:
     """Put *weights* into *net* but for its decoder, which begins anew."""
     begun = {name: t.clone() for name, t in net.state_dict().items() if name.startswith(DECODER)}
-    grow(FILM, net, weights)
+    grow(WIDE, net, weights)
     net.load_state_dict(begun, strict=False)
 
 
@@ -290,12 +349,20 @@ def _film(layout: FilmLayout, make: Callable[[], Film] | None = None) -> Pupil:
     )
 
 
+WIDE_FLOWS = replace(
+    _film(WIDE, partial(film_for_flows, WIDE)), learn=teach_flows, rate=3e-4, matrix_rate=3e-3
+)
 PUPILS = {
     "rife": Pupil(small_rife, teach_rife, halfway=False, heads=("lastconv",)),
     "film-narrow": _film(NARROW),
     "film": _film(FILM),
     "film-flows": _film(FILM, film_for_flows),
+    "film-wide": WIDE_FLOWS,
+    "film-fine": replace(WIDE_FLOWS, make=partial(film_for_fine_flows, 3)),
+    "film-finest": replace(
+        WIDE_FLOWS, make=partial(film_for_fine_flows, 2), learn=partial(teach_flows, still=1.0)
+    ),
     "film-decoder": replace(
-        _film(FILM, film_for_decoder), learn=teach_decoder, put=_put_flows, rate=GENTLE
+        _film(WIDE, film_for_decoder), learn=teach_decoder, put=_put_flows, rate=GENTLE
     ),
 }

@@ -43,6 +43,17 @@ def test_an_interrupted_run_ends_in_the_same_bits(pupil, tmp_path):
     assert all(torch.equal(tensor, halting[name]) for name, tensor in whole.items())
 
 
+def test_a_run_can_stop_before_its_rate_has_fallen(pupil, tmp_path):
+    """Two others go on from there, each to its end: what it has done so far is that of one."""
+    run(pupil, tmp_path / "whole")
+    stopped = [run(pupil, tmp_path / "stem", until=5) for _ in range(2)]
+    run(pupil, tmp_path / "stem")
+    whole, stem = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stem"))
+
+    assert [5, 5] == stopped
+    assert all(torch.equal(tensor, stem[name]) for name, tensor in whole.items())
+
+
 def test_a_finished_network_is_gone_on_with_at_its_step(pupil, tmp_path):
     """What it had learned, and the motion and the crops that it had come to."""
     run(pupil, tmp_path / "first", steps=4)

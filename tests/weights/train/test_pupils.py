@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from weights.train.pupils import (
     ROUNDING,
     STILL,
     UNREST,
+    WIDE,
     Strictness,
     log_error,
     small_film,
@@ -57,7 +60,7 @@ def test_a_wrong_flow_costs_more_the_more_it_counts(name, triplet):
 def test_the_files_of_small_networks_are_read_by_their_shapes():
     """As the published ones are."""
     assert small_rife().layout == rife_layout(small_rife().state_dict())
-    assert all(film_layout(small_film(each).state_dict()) == each for each in (NARROW, FILM))
+    assert all(film_layout(small_film(each).state_dict()) == each for each in (NARROW, FILM, WIDE))
 
 
 def test_halving_the_error_is_worth_the_same_everywhere():
@@ -89,15 +92,24 @@ def test_every_weight_is_learned_once(name):
     assert sorted(held) == sorted(learned)
 
 
+FLOWS = ("extract.", "predict_flow.")
+LEARNED = {
+    "film-flows": FLOWS,
+    "film-wide": FLOWS,
+    "film-fine": "predict_flow._predictors.",
+    "film-finest": ("predict_flow._predictors.1.", "predict_flow._predictors.2."),
+    "film-decoder": "fuse.",
+}
+"""What the names of the weights begin with that are."""
+
+
 def is_learned(pupil, name):
-    """Return whether a parameter is, by its name; of FILM one half is taught at a time."""
-    decodes = name.startswith("fuse.")
-    return {"film-flows": not decodes, "film-decoder": decodes}.get(pupil, True)
+    return name.startswith(LEARNED.get(pupil, ""))
 
 
-@pytest.mark.parametrize("name", ["film-flows", "film-decoder"])
-def test_half_of_film_is_taught_alone(name, triplet):
-    """The other half is that of a finished network, and stays so."""
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_part_of_film_is_taught_alone(name, triplet):
+    """The rest is that of a finished network, and stays so."""
     pupil = PUPILS[name]
     net = pupil.make()
     before = {name: weight.clone() for name, weight in net.state_dict().items()}
@@ -144,10 +156,14 @@ def test_a_decoder_that_hides_its_flows_does_not_save_them(triplet):
     assert finest._convs[-1][0].bias.grad.abs().min() > 0
 
 
-def test_a_flow_where_nothing_moves_is_wrong_however_small():
-    """Elsewhere up to a pixel costs nothing; there every tenth of one blurs."""
+@pytest.fixture(scope="module")
+def still():
     generator = torch.Generator().manual_seed(0)
-    still = triplets(textures(4, generator), 2, 64, Difficulty(0, 0), generator, halfway=True)
+    return triplets(textures(4, generator), 2, 64, Difficulty(0, 0), generator, halfway=True)
+
+
+def test_a_flow_where_nothing_moves_is_wrong_however_small(still):
+    """Elsewhere up to a pixel costs nothing; there every tenth of one blurs."""
     torch.manual_seed(0)
     net = small_film()
     with torch.no_grad():
@@ -181,13 +197,43 @@ def test_a_decoder_taught_alone_begins_as_the_mean(triplet):
 
 def test_a_decoder_taught_alone_takes_no_more_than_the_flows():
     """The one that was taught beside them is forgotten."""
-    finished, net = small_film(), PUPILS["film-decoder"].make()
+    finished, net = small_film(WIDE), PUPILS["film-decoder"].make()
     begun = net.fuse.state_dict()["output_conv.weight"].clone()
     PUPILS["film-decoder"].put(net, finished.state_dict())
 
     for name, weight in finished.state_dict().items():
         assert name.startswith("fuse.") or weight.equal(net.state_dict()[name])
     assert begun.equal(net.fuse.output_conv.weight)
+
+
+def lose_coarsely(triplet, coarse):
+    """Return what is lost on *triplet* by flows of *coarse* that finer ones make up for."""
+    net = PUPILS["film-wide"].make()
+    shared, *own = net.predict_flow._predictor, *net.predict_flow._predictors
+    for predictor in (shared, *own):
+        torch.nn.init.zeros_(predictor._convs[-1][0].weight)
+    # Levels 6 to 3 come to 1, 3, 7 and 15 times the shared one's, of which level 2 has twice.
+    torch.nn.init.constant_(shared._convs[-1][0].bias, coarse)
+    torch.nn.init.constant_(own[0]._convs[-1][0].bias, -30 * coarse)
+    return PUPILS["film-wide"].learn(net, triplet, Strictness(0.0, 0.0))
+
+
+def test_coarse_flows_are_to_rest_too(still):
+    """Though the finer ones make up for them: of a real frame they do not quite."""
+    quiet, restless = lose_coarsely(still, 0.0), lose_coarsely(still, 0.01)
+
+    assert torch.allclose(quiet.picture, restless.picture, atol=1e-5)
+    assert restless.loss - quiet.loss > 1
+
+
+def test_a_coarse_flow_may_follow_what_is_small(still):
+    """A pixel of the coarsest level holds 64 × 64; one of them that moves is reason enough."""
+    velocity = [torch.zeros_like(still.velocity[0]) for _ in range(3)]
+    for each in velocity:
+        each[:, 0, 40, 40] = 8.0
+    moving = replace(still, velocity=tuple(velocity))
+
+    assert lose_coarsely(moving, 0.01).loss < lose_coarsely(still, 0.01).loss - 1
 
 
 def test_a_decoder_that_is_nearly_right_has_still_to_learn():
