@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from server.jobs.endings import cancelled, crashed, never_started
+from server.jobs.endings import cancelled, crashed, disk_full, never_started
 from server.jobs.model import Job, JobState, LogEntry, Outcome
 from wan_local.errors import BadMedia, WanLocalError
 
@@ -202,18 +202,6 @@ def input_refused(error: WanLocalError, loc: tuple[str | int, ...]) -> Outcome:
 def surprised() -> Outcome:
     """Return the outcome for an error of ours that nobody foresaw."""
     return engine_failed("", "Internal error while the request was being prepared")
-
-
-def disk_full() -> Outcome:
-    """Return the outcome of a job for whose files there was no room, however long it waited."""
-    message = "The server's disk is full"
-    return Outcome(
-        state=JobState.FAILED,
-        status_code=503,
-        body=request_error(message, "runner_scheduling_failure"),
-        error=message,
-        error_type="runner_scheduling_failure",
-    )
 
 
 def _identity(job: Job, urls: Urls) -> dict[str, Any]:

@@ -29,8 +29,8 @@ EACH = 4
 STORE_PAUSE = 1.0
 """Seconds between two attempts to write to a store that cannot be written."""
 DISK_PAUSES = tuple(min(60.0, 2.0**attempt) for attempt in range(14))
-"""Seconds between two attempts to prepare a job while the disk is full, nine minutes in all: what
-an accepted job needs is not refused for what others have written. Not for ever: a file that is too
+"""Seconds between two attempts at a step while the disk is full, nine minutes in all: what an
+accepted job needs is not refused for what others have written. Not for ever: a file that is too
 large for this disk fills it at each attempt."""
 STOP_PATIENCE = 5.0
 """Seconds that steps have to notice that the server stops."""
@@ -113,7 +113,10 @@ class Preparing:
 
     def _see_to(self, id: str) -> None:
         try:
-            found = self._found(id)
+            job = self._jobs.get(id)
+            if job.state is not JobState.QUEUED:
+                return
+            found = self._prepared(job)
         except (NotWanted, UnknownJob):
             return
         except StoreUnavailable as error:
@@ -121,42 +124,35 @@ class Preparing:
             return
         self._record(id, found)
 
-    def _found(self, id: str) -> Prepared | Outcome:
-        """Return what was found for a job, or the end that it comes to; wait out a full disk."""
-        for pause in (*DISK_PAUSES, None):
-            job = self._jobs.get(id)
-            if job.state is not JobState.QUEUED:
-                raise NotWanted
-            try:
-                return self._prepared(job)
-            except OSError as full:
-                log.warning("job %s waits for room on the disk: %s", id, full, extra={"job": id})
-            if pause is not None and self._stopping.wait(pause):
-                raise NotWanted
-        return disk_full()
-
     def _prepared(self, job: Job) -> Prepared | Outcome:
-        """Return what was found for *job*, or the end that it comes to.
-
-        Raises:
-            OSError: If the disk is full.
-        """
+        """Return what was found for *job*, or the end that it comes to."""
         prepared = Prepared()
         try:
             for step in self._steps:
-                prepared = step(job, prepared)
+                prepared = self._take(step, job, prepared)
         except BadInput as bad:
             log.info("job %s cannot be prepared: %s", job.id, bad, extra={"job": job.id})
             return input_refused(bad.error, bad.loc)
         except (NotWanted, UnknownJob, StoreUnavailable):
             raise
         except Exception as error:
-            if is_full(error):
-                raise
             # A surprise may cost one job, and not the thread that prepares all of them.
             log.exception("job %s cannot be prepared", job.id, extra={"job": job.id})
-            return surprised()
+            return disk_full() if is_full(error) else surprised()
         return prepared
+
+    def _take(self, step: Step, job: Job, prepared: Prepared) -> Prepared:
+        """Take *step*, again and again while the disk is full; what was found before it is kept."""
+        for pause in DISK_PAUSES:
+            try:
+                return step(job, prepared)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                log.warning("job %s waits for room on the disk", job.id, extra={"job": job.id})
+            if self._stopping.wait(pause) or self._jobs.get(job.id).state is not JobState.QUEUED:
+                raise NotWanted
+        return step(job, prepared)
 
     def _record(self, id: str, found: Prepared | Outcome) -> None:
         """Write down what became of it, however often that takes: nobody else will."""

@@ -1,7 +1,7 @@
-"""The outcomes that the queue itself decides: cancelled, never started, crashed.
+"""The outcomes that no engine comes to: cancelled, never started, crashed, no room on the disk.
 
-They stand below `server.reporting`, which hands them on, because the store that decides them may
-not look up at it.
+They stand below `server.reporting`, which hands them on, because the store that decides most of
+them may not look up at it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def crashed(attempts: int) -> Outcome:
     return _ended(
         JobState.FAILED, 503, f"The GPU process died {times} on this request", "runner_disconnected"
     )
+
+
+def disk_full() -> Outcome:
+    """Return the outcome of a job for whose files there was no room, however long it waited."""
+    return _ended(JobState.FAILED, 503, "The server's disk is full", "runner_scheduling_failure")
 
 
 def _ended(state: JobState, status: int, message: str, error_type: str) -> Outcome:

@@ -89,6 +89,7 @@ def test_inference_time_is_the_last_attempts():
         (reporting.cancelled(), 499, "client_cancelled"),
         (reporting.never_started(), 504, "request_timeout"),
         (reporting.crashed(3), 503, "runner_disconnected"),
+        (reporting.disk_full(), 503, "runner_scheduling_failure"),
         (reporting.engine_failed("InvalidPlan", "x"), 422, "value_error"),
         (reporting.engine_failed("InternalError", "x"), 500, "internal_server_error"),
     ],
