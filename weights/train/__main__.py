@@ -1,9 +1,9 @@
-"""Make the trained small checkpoints again, from nothing, in eleven hours and more of two cores.
+"""Make the trained small checkpoints again, from nothing, in twelve hours and more of two cores.
 
     python -m weights.train OUT [WEIGHTS]               # default: weights/mini
     python -m weights.train OUT WEIGHTS --share 0.002   # a rehearsal, which learns nothing
 
-The minutes of its steps come to eleven hours, to which those that count steps come; they have not
+The minutes of its steps come to twelve hours, to which those that count steps come; they have not
 been run in one go at that length.
 Everything comes from fixed seeds. Each step is a command of its own and goes on where it stopped,
 so this one may be interrupted and started again: what is finished ends at once, but trajectories,

@@ -107,7 +107,7 @@ class Course:
 
 
 FILM = Course(small_crops=1200, full_motion=1200, strict_flow=1000)
-# The sharper a picture, the more a flow costs that moves it by a tenth of a pixel.
+# The sharper a picture, the more is blurred by a flow that moves it by a tenth of a pixel.
 WIDE = replace(FILM, large_crops=0, blur=SHARP, parts=2, fading=0.1, calm=0.6)
 COURSES = {
     "rife": Course(),
@@ -120,7 +120,7 @@ COURSES = {
     "film-wide": WIDE,
     "film-fine": replace(WIDE, calm=0.85),
     "film-finest": replace(WIDE, calm=0.85),
-    "film-decoder": replace(FILM, large_crops=0, blur=SHARP, parts=2, fading=0.1),
+    "film-decoder": replace(WIDE, calm=0.5),
 }
 
 
