@@ -111,10 +111,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     ("mean OUT/film_fine_mean OUT/film_fine OUT/film_finest",),
     ("mean OUT/film_mean OUT/film_wide_mean OUT/film_fine_mean",),
-    (
-        "interpolators film-decoder OUT/interpolation/film --steps 49750 --decay 2000 --seed 5"
-        " --start OUT/film_mean",
-    ),
+    ("unblur OUT/film_mean OUT/interpolation/film",),
 )
 """Modules of this package and their arguments."""
 

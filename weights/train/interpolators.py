@@ -120,7 +120,6 @@ COURSES = {
     "film-wide": WIDE,
     "film-fine": replace(WIDE, calm=0.85),
     "film-finest": replace(WIDE, calm=0.85),
-    "film-decoder": replace(WIDE, calm=0.5),
 }
 
 

@@ -46,15 +46,6 @@ real clips that stand nearly still.
 """
 
 
-STILL = 1e-7
-"""That floor for the decoder alone, 70 dB."""
-GENTLE = 5e-5
-"""Rate of the decoder alone. One that had been taught with the flows came to 52 dB of the mean of
-what it is given at 1e-4, on clips that stand still, and from 58 to 60 at 2e-5."""
-DECODER = "fuse."
-"""What the names of its weights begin with."""
-
-
 Flows = Sequence[tuple[Tensor, Tensor]]
 """Forth and back, finest level first, in pixels of each level."""
 
@@ -172,8 +163,8 @@ def small_film(layout: FilmLayout = FILM) -> Film:
         for predictor in (*net.predict_flow._predictors, net.predict_flow._predictor):
             predictor._convs[-1][0].weight.mul_(0.1)
             predictor._convs[-1][0].bias.zero_()
-        _pass_pictures(mix[0], (0, 3 + layout.features(0)))
-        _pass_pictures(refine[0], (0,))
+        pass_pictures(mix[0], (0, 3 + layout.features(0)))
+        pass_pictures(refine[0], (0,))
         output = net.fuse.output_conv
         output.weight.mul_(0.1)
         output.weight[:, :3, 0, 0] = torch.eye(3)
@@ -181,7 +172,7 @@ def small_film(layout: FilmLayout = FILM) -> Film:
     return net.to(memory_format=torch.channels_last)
 
 
-def _pass_pictures(conv: nn.Conv2d, places: Sequence[int]) -> None:
+def pass_pictures(conv: nn.Conv2d, places: Sequence[int]) -> None:
     """Make the first three channels of *conv* the mean of the pictures that begin at *places*."""
     assert conv.bias is not None
     conv.weight[:3] = 0
@@ -215,16 +206,6 @@ def teach_flows(net: Film, triplet: Triplet, strictness: Strictness, still: floa
     loss = MOVED * log_error(picture, triplet.middle, ROUNDING)
     loss = loss + _wrong_flows(flows, triplet, strictness)
     loss = loss + UNREST * _unrest(flows, triplet, still)
-    return Lesson(loss, picture.detach(), _flow_error(motion, triplet))
-
-
-def teach_decoder(net: Film, triplet: Triplet, _: Strictness) -> Lesson:
-    """Return what the picture got wrong that is drawn by the flows as they are."""
-    with torch.no_grad():
-        first, second, flows = _look(net, triplet)
-    motion = _motion(flows)
-    picture = net.render(first, second, motion, 0.5)
-    loss = SHARE * log_error(picture, triplet.middle, STILL)
     return Lesson(loss, picture.detach(), _flow_error(motion, triplet))
 
 
@@ -315,28 +296,10 @@ def film_for_fine_flows(levels: int) -> Film:
     return _learning(small_film(WIDE), *own)
 
 
-def film_for_decoder() -> Film:
-    """Return a FILM of which the decoder is learned, which begins as the mean of what it is given.
-
-    To the last bit, that is: nothing but the pictures reaches what is put out.
-    """
-    net = small_film(WIDE)
-    with torch.no_grad():
-        net.fuse.output_conv.weight[:, 3:] = 0
-    return _learning(net, DECODER)
-
-
 def _learning(net: Film, *parts: str) -> Film:
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name.startswith(parts))
     return net
-
-
-def _put_flows(net: Film, weights: Mapping[str, Tensor]) -> None:
-    """Put *weights* into *net* but for its decoder, which begins anew."""
-    begun = {name: t.clone() for name, t in net.state_dict().items() if name.startswith(DECODER)}
-    grow(WIDE, net, weights)
-    net.load_state_dict(begun, strict=False)
 
 
 def _film(layout: FilmLayout, make: Callable[[], Film] | None = None) -> Pupil:
@@ -344,7 +307,7 @@ def _film(layout: FilmLayout, make: Callable[[], Film] | None = None) -> Pupil:
         make or partial(small_film, layout),
         teach_film,
         halfway=True,
-        heads=("_convs.4", DECODER),
+        heads=("_convs.4", "fuse."),
         put=partial(grow, layout),
     )
 
@@ -361,8 +324,5 @@ PUPILS = {
     "film-fine": replace(WIDE_FLOWS, make=partial(film_for_fine_flows, 3)),
     "film-finest": replace(
         WIDE_FLOWS, make=partial(film_for_fine_flows, 2), learn=partial(teach_flows, still=1.0)
-    ),
-    "film-decoder": replace(
-        _film(WIDE, film_for_decoder), learn=teach_decoder, put=_put_flows, rate=GENTLE
     ),
 }

@@ -9,7 +9,6 @@ import torch
 
 from wan_local.interpolation.film import film_layout
 from wan_local.interpolation.rife import rife_layout
-from wan_local.interpolation.warp import backward_warp
 from weights.train.motion import Difficulty, triplets
 from weights.train.pupils import (
     FILM,
@@ -17,7 +16,6 @@ from weights.train.pupils import (
     NOISE,
     PUPILS,
     ROUNDING,
-    STILL,
     UNREST,
     WIDE,
     Strictness,
@@ -44,7 +42,7 @@ def test_a_network_begins_near_fading(name, triplet):
     assert (lesson.picture - faded).abs().mean() < 0.05
 
 
-@pytest.mark.parametrize("name", PUPILS.keys() - {"film-decoder"})
+@pytest.mark.parametrize("name", PUPILS)
 def test_a_wrong_flow_costs_more_the_more_it_counts(name, triplet):
     """The true flow is what made the first networks learn at all."""
     torch.manual_seed(0)
@@ -98,7 +96,6 @@ LEARNED = {
     "film-wide": FLOWS,
     "film-fine": "predict_flow._predictors.",
     "film-finest": ("predict_flow._predictors.1.", "predict_flow._predictors.2."),
-    "film-decoder": "fuse.",
 }
 """What the names of the weights begin with that are."""
 
@@ -114,11 +111,10 @@ def test_a_part_of_film_is_taught_alone(name, triplet):
     net = pupil.make()
     before = {name: weight.clone() for name, weight in net.state_dict().items()}
     optimizers = pupil.optimizers(net)
-    for _ in range(2):  # a decoder that begins as a mean passes no gradient on at first
-        pupil.learn(net, triplet, Strictness(0.15, 1.0)).loss.backward()
-        for optimizer, rate in optimizers:
-            optimizer.param_groups[0]["lr"] = rate
-            optimizer.step()
+    pupil.learn(net, triplet, Strictness(0.15, 1.0)).loss.backward()
+    for optimizer, rate in optimizers:
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
     changed = {key for key, weight in net.state_dict().items() if not weight.equal(before[key])}
 
     assert changed == {key for key in before if is_learned(name, key)}
@@ -178,34 +174,6 @@ def test_a_flow_where_nothing_moves_is_wrong_however_small(still):
     assert bound - free == pytest.approx(UNREST * float(flows), rel=0.01)
 
 
-def test_a_decoder_taught_alone_begins_as_the_mean(triplet):
-    """What the flows move is a good picture already; it has only to become a better one."""
-    pupil, net = PUPILS["film-decoder"], PUPILS["film-decoder"].make()
-    with torch.no_grad():
-        seen = [net.see(frame) for frame in (triplet.first, triplet.second)]
-        motion = net.motion(*seen)
-        ways = (motion.back[0] / 2, motion.forth[0] / 2)
-        moved = [
-            backward_warp(frame, way)
-            for frame, way in zip((triplet.first, triplet.second), ways, strict=True)
-        ]
-    picture = pupil.learn(net, triplet, Strictness(0.0, 0.0)).picture
-
-    assert (moved[0] - triplet.first).abs().mean() > 1e-4
-    assert torch.allclose(picture, (moved[0] + moved[1]) / 2, atol=1e-6)
-
-
-def test_a_decoder_taught_alone_takes_no_more_than_the_flows():
-    """The one that was taught beside them is forgotten."""
-    finished, net = small_film(WIDE), PUPILS["film-decoder"].make()
-    begun = net.fuse.state_dict()["output_conv.weight"].clone()
-    PUPILS["film-decoder"].put(net, finished.state_dict())
-
-    for name, weight in finished.state_dict().items():
-        assert name.startswith("fuse.") or weight.equal(net.state_dict()[name])
-    assert begun.equal(net.fuse.output_conv.weight)
-
-
 def lose_coarsely(triplet, coarse):
     """Return what is lost on *triplet* by flows of *coarse* that finer ones make up for."""
     net = PUPILS["film-wide"].make()
@@ -234,11 +202,3 @@ def test_a_coarse_flow_may_follow_what_is_small(still):
     moving = replace(still, velocity=tuple(velocity))
 
     assert lose_coarsely(moving, 0.01).loss < lose_coarsely(still, 0.01).loss - 1
-
-
-def test_a_decoder_that_is_nearly_right_has_still_to_learn():
-    """At 60 dB, which is where FILM's stayed as long as 60 were good enough."""
-    truth = torch.full((1, 3, 32, 32), 0.5)
-    losses = [float(log_error(truth + error, truth, STILL)) for error in (1e-3, 5e-4)]
-
-    assert losses[0] - losses[1] > 1
