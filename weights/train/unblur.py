@@ -29,8 +29,6 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.nn.functional import pad
 
 from wan_local.interpolation.film import FUSED, SLOPE, Film, FilmLayout, film_layout
 from weights.train.pupils import pass_pictures
@@ -130,24 +128,6 @@ def _add_curvature(conv: Any) -> None:
     signs = torch.tensor([1.0, -1.0, 1.0, -1.0]) / (1 - SLOPE)
     conv.weight[:3, CURVED : CURVED + 4, 1, 1] = AMOUNT * signs
     conv.weight[:3, CURVED + 4, 1, 1] = -AMOUNT * BOUND * (1 + SLOPE) / (1 - SLOPE)
-
-
-def unblurred(picture: Tensor, way: Tensor) -> Tensor:
-    """Return what such a decoder makes of *picture*, the mean of both frames moved by *way*.
-
-    *picture* is [n, 3, height, width], *way* [n, 2, height, width], in pixels.
-    """
-    grey = pad(picture.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    added = torch.zeros_like(picture[:, :1])
-    for axis in range(AXES):
-        line = grey[..., 1:-1, :] if axis == 0 else grey[..., :, 1:-1].transpose(2, 3)
-        curvature = 2 * line[..., 1:-1] - line[..., :-2] - line[..., 2:]
-        tent = 0.5 - (way[:, axis : axis + 1].abs() - 0.5).abs()
-        bound = BOUND * tent.clamp(min=0)
-        bound = bound if axis == 0 else bound.transpose(2, 3)
-        within = torch.maximum(torch.minimum(curvature, bound), -bound)
-        added += within if axis == 0 else within.transpose(2, 3)
-    return picture + AMOUNT * added
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from wan_local.interpolation.film import FUSED, Motion
 from wan_local.interpolation.warp import backward_warp
 from weights.train.motion import Difficulty, triplets
 from weights.train.pupils import FILM, NARROW, WIDE, small_film
 from weights.train.textures import textures
-from weights.train.unblur import unblur, unblurred, write_decoder
+from weights.train.unblur import AMOUNT, BOUND, unblur, write_decoder
 
 SIZE = 128
 INSIDE = slice(4, -4)
@@ -43,6 +43,20 @@ def moved(picture, motion):
     """The mean of both frames, moved half-way."""
     ways = (motion.back[0] / 2, motion.forth[0] / 2)
     return sum(backward_warp(picture, way) for way in ways) / 2
+
+
+def unblurred(picture, way):
+    """The sentence of `unblur.py`, in tensors; *picture* is the mean of both frames, moved."""
+    grey = pad(picture.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    here = grey[..., 1:-1, 1:-1]
+    beside = (
+        grey[..., 1:-1, :-2] + grey[..., 1:-1, 2:],
+        grey[..., :-2, 1:-1] + grey[..., 2:, 1:-1],
+    )
+    for t, both in zip(way.abs().split(1, 1), beside, strict=True):
+        bound = BOUND * (0.5 - (t - 0.5).abs()).clamp(min=0)
+        picture = picture + AMOUNT * (2 * here - both).clamp(-bound, bound)
+    return picture
 
 
 @torch.no_grad()
